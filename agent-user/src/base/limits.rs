@@ -1,0 +1,34 @@
+//! Every buffer that grows with traffic has its bound here: who would abuse it, and what is given up.
+//!
+//! Each bound that is reached is counted and named (`limit.…` anomaly or an `Incomplete` reason); each has a test at its edge.
+
+/// Connections tracked at once. A port scan from inside an agent opens connections without end; the longest idle one is
+/// given up and its open exchange says `evicted`.
+pub const FLOWS: usize = 65_536;
+
+/// Bytes that wait for an earlier chunk of the same direction. Chunks of one call can overtake each other by a few
+/// slots only; someone who skips offsets on purpose gets a gap instead of memory.
+pub const OUT_OF_ORDER_BYTES: usize = 1 << 20;
+
+/// Bytes of a message body that are kept for reading; the rest is hashed and counted. Agents send whole conversations
+/// with pictures in one call, a hostile server sends without end.
+pub const BODY_KEPT: usize = 8 << 20;
+
+/// All kept body bytes together. Past it new bodies are only hashed and counted.
+pub const BODIES_KEPT_TOTAL: usize = 128 << 20;
+
+/// Bytes of one HTTP/1 head (start line and fields) or one decoded HTTP/2 field list.
+pub const HEAD_BYTES: usize = 64 << 10;
+
+/// Fields in one head.
+pub const HEAD_FIELDS: usize = 256;
+
+/// Pipelined or multiplexed exchanges open on one connection.
+pub const OPEN_EXCHANGES: usize = 512;
+
+/// Nesting and size of a JSON text; deeper or larger is kept as opaque bytes with an anomaly.
+pub const JSON_DEPTH: usize = 128;
+pub const JSON_KEYS: usize = 100_000;
+
+/// Processes remembered, dead ones included until their last workflow closes.
+pub const PROCESSES: usize = 65_536;

@@ -1,0 +1,185 @@
+//! A small JSON-like value that keeps what policy needs: number text as sent, key order, duplicate keys.
+
+use std::sync::Arc;
+
+/// A value read from a message. Cheap to clone.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    Null,
+    Bool(bool),
+    Number(Number),
+    Text(Arc<str>),
+    List(Arc<[Value]>),
+    /// In order, duplicates kept: two readers may pick different ones, a rule sees both.
+    Map(Arc<[(Arc<str>, Value)]>),
+}
+
+/// A number with its text as sent: `1e400`, `0.10` and 30-digit ids lose nothing.
+#[derive(Clone, Debug)]
+pub struct Number {
+    pub text: Arc<str>,
+}
+
+impl PartialEq for Number {
+    /// Equal as numbers, so `1000` is `1000.0`.
+    fn eq(&self, other: &Number) -> bool {
+        self.text == other.text || self.as_f64() == other.as_f64()
+    }
+}
+
+impl Number {
+    pub fn from_f64(number: f64) -> Number {
+        Number { text: format!("{number}").into() }
+    }
+
+    pub fn as_f64(&self) -> f64 {
+        self.text.parse().unwrap_or(f64::NAN)
+    }
+
+    /// The exact integer, when it is one and fits.
+    pub fn as_i64(&self) -> Option<i64> {
+        self.text.parse().ok()
+    }
+}
+
+impl Value {
+    pub fn text(text: impl Into<Arc<str>>) -> Value {
+        Value::Text(text.into())
+    }
+
+    pub fn int(number: i64) -> Value {
+        Value::Number(Number { text: number.to_string().into() })
+    }
+
+    pub fn map<K: Into<Arc<str>>>(entries: impl IntoIterator<Item = (K, Value)>) -> Value {
+        Value::Map(entries.into_iter().map(|(key, value)| (key.into(), value)).collect())
+    }
+
+    pub fn list(items: impl IntoIterator<Item = Value>) -> Value {
+        Value::List(items.into_iter().collect())
+    }
+
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    pub fn as_f64(&self) -> Option<f64> {
+        match self {
+            Value::Number(number) => Some(number.as_f64()),
+            _ => None,
+        }
+    }
+
+    pub fn as_i64(&self) -> Option<i64> {
+        match self {
+            Value::Number(number) => number.as_i64(),
+            _ => None,
+        }
+    }
+
+    pub fn as_bool(&self) -> Option<bool> {
+        match self {
+            Value::Bool(flag) => Some(*flag),
+            _ => None,
+        }
+    }
+
+    pub fn as_list(&self) -> Option<&[Value]> {
+        match self {
+            Value::List(items) => Some(items),
+            _ => None,
+        }
+    }
+
+    pub fn as_map(&self) -> Option<&[(Arc<str>, Value)]> {
+        match self {
+            Value::Map(entries) => Some(entries),
+            _ => None,
+        }
+    }
+
+    /// The last entry of that key, as most JSON readers choose. [`Value::candidates`] gives all of them.
+    pub fn get(&self, key: &str) -> Option<&Value> {
+        self.as_map()?.iter().rev().find(|(name, _)| &**name == key).map(|(_, value)| value)
+    }
+
+    pub fn candidates<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a Value> {
+        self.as_map().unwrap_or_default().iter().filter(move |(name, _)| &**name == key).map(|(_, value)| value)
+    }
+
+    pub fn index(&self, position: usize) -> Option<&Value> {
+        self.as_list()?.get(position)
+    }
+
+    /// RFC 6901 JSON Pointer without escapes expanded beyond `~0` and `~1`.
+    pub fn pointer(&self, pointer: &str) -> Option<&Value> {
+        if pointer.is_empty() {
+            return Some(self);
+        }
+        pointer.strip_prefix('/')?.split('/').try_fold(self, |value, token| match value {
+            Value::List(items) => items.get(token.parse::<usize>().ok()?),
+            _ => value.get(&token.replace("~1", "/").replace("~0", "~")),
+        })
+    }
+
+    /// Compact JSON text.
+    pub fn to_json(&self) -> String {
+        let mut out = String::new();
+        self.write_json(&mut out);
+        out
+    }
+
+    fn write_json(&self, out: &mut String) {
+        match self {
+            Value::Null => out.push_str("null"),
+            Value::Bool(flag) => out.push_str(if *flag { "true" } else { "false" }),
+            Value::Number(number) => out.push_str(&number.text),
+            Value::Text(text) => push_json_string(out, text),
+            Value::List(items) => {
+                out.push('[');
+                for (position, item) in items.iter().enumerate() {
+                    if position > 0 {
+                        out.push(',');
+                    }
+                    item.write_json(out);
+                }
+                out.push(']');
+            }
+            Value::Map(entries) => {
+                out.push('{');
+                for (position, (key, value)) in entries.iter().enumerate() {
+                    if position > 0 {
+                        out.push(',');
+                    }
+                    push_json_string(out, key);
+                    out.push(':');
+                    value.write_json(out);
+                }
+                out.push('}');
+            }
+        }
+    }
+}
+
+/// RFC 8259 section 7, with every control character escaped.
+pub fn push_json_string(out: &mut String, text: &str) {
+    use std::fmt::Write;
+    out.push('"');
+    for character in text.chars() {
+        match character {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            control if (control as u32) < 0x20 || control as u32 == 0x7f => {
+                write!(out, "\\u{:04x}", control as u32).expect("writing to a String cannot fail");
+            }
+            other => out.push(other),
+        }
+    }
+    out.push('"');
+}

@@ -1,0 +1,133 @@
+//! **correlate**: actions become [`Step`]s of a workflow: which one, caused by what, with what confidence.
+//!
+//! In: [`Draft`]. Out: [`Step`]. It owns the process tree, the open workflows and the provenance of arguments. It makes the
+//! process, file and connect actions out of facts, because only it knows which processes are agents.
+
+use std::sync::Arc;
+
+use crate::base::{ActionId, ProcessKey, Timestamp};
+use crate::understand::{Action, Claim, Draft};
+
+/// Workflow as this stage numbers it; printed `w1`, `w2`, ….
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WorkflowId(pub u64);
+
+impl std::fmt::Display for WorkflowId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "w{}", self.0)
+    }
+}
+
+/// Why a step is believed to follow from another.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cause {
+    pub action: ActionId,
+    /// `declared_tool_call`, `tool_result`, `same_arguments`, `history_prefix`, `response_id`, `child_process`, `time_window`, …
+    pub why: &'static str,
+    /// 0 to 1.
+    pub confidence: f32,
+}
+
+/// Where the value of one argument came from (issue: provenance of arguments).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Provenance {
+    /// Name of the argument, dotted for nested ones.
+    pub argument: Arc<str>,
+    /// `user`, `system`, `tool_result`, `document`, `model`.
+    pub origin: &'static str,
+    /// The action whose content held the value.
+    pub from: Option<ActionId>,
+    /// `field`: the value stood in a field of its own; `text`: inside free text.
+    pub shape: &'static str,
+    /// The content it came from can be written by third parties (mail, web page, review, file, ticket).
+    pub third_party: bool,
+    /// The same content asks its reader to act, and the act is of this call's kind.
+    pub instructed: bool,
+    /// The user named that source or told the agent to do what it says.
+    pub delegated: bool,
+}
+
+/// Facts about the whole call that separate a hijacked one from a look-up.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Influence {
+    pub arguments: Vec<Provenance>,
+    /// The user asked for an act of this kind.
+    pub asked: Option<bool>,
+    /// 0: the user's own will; 1: content steered it.
+    pub injected: f32,
+    pub reasons: Vec<&'static str>,
+}
+
+/// Process facts of the acting process, as rules read them (`proc.*`).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Proc {
+    pub key: Option<ProcessKey>,
+    pub parent: Option<u32>,
+    pub name: Option<Arc<str>>,
+    pub exe: Option<Arc<str>>,
+    pub args: crate::base::Sensitive<Arc<str>>,
+    pub uid: Option<u32>,
+    pub cwd: Option<Arc<str>>,
+    pub cgroup: Option<Arc<str>>,
+    /// Names of the ancestors, nearest first.
+    pub ancestors: Vec<Arc<str>>,
+}
+
+/// A step of a workflow. `completed` is false the first time (request seen), true when the answer is in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    pub completed: bool,
+    pub action: Arc<Action>,
+    pub workflow: WorkflowId,
+    /// Position in the workflow, from 1.
+    pub index: u32,
+    pub causes: Vec<Cause>,
+    pub proc: Arc<Proc>,
+    /// The agent that acts: the process that talks to the model.
+    pub agent: Option<ProcessKey>,
+    /// The user who asked, where it entered the agent; the credential used is in `action.identity`.
+    pub asked_by: Option<Claim>,
+    /// Declared by the model: `Some(false)` marks an effect that no tool call announced.
+    pub declared: Option<bool>,
+    pub influence: Option<Arc<Influence>>,
+    /// The words of the user that began this workflow.
+    pub prompt: Option<crate::base::Sensitive<Arc<str>>>,
+}
+
+/// A workflow as it stands, for `--emit workflows` and the terminal.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Workflow {
+    pub id: WorkflowId,
+    pub agent: Arc<Proc>,
+    pub agent_name: Option<Arc<str>>,
+    pub user: Option<Claim>,
+    pub tenant: Option<Claim>,
+    pub started: Timestamp,
+    pub ended: Option<Timestamp>,
+    pub steps: Vec<ActionId>,
+    pub edges: Vec<(ActionId, ActionId, &'static str, f32)>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Correlated {
+    Step(Box<Step>),
+    /// The workflow is over (quiet, or its process ended).
+    WorkflowClosed(Box<Workflow>),
+    Exchange {
+        ts: Timestamp,
+        exchange: Arc<crate::decode::Exchange>,
+    },
+}
+
+/// The stage.
+#[derive(Default)]
+pub struct Correlate {}
+
+impl Correlate {
+    pub fn push(&mut self, _draft: Draft, _out: &mut Vec<Correlated>) {}
+
+    pub fn tick(&mut self, _now: Timestamp, _out: &mut Vec<Correlated>) {}
+
+    /// Closes every workflow.
+    pub fn finish(&mut self, _now: Timestamp, _out: &mut Vec<Correlated>) {}
+}

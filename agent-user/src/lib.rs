@@ -1,0 +1,22 @@
+//! agentward: what AI agents do through APIs, on whose behalf, judged against rules.
+//!
+//! ```text
+//! probes --ring--> capture -> reassemble -> decode -> understand -> correlate -> decide -> deliver
+//!        wire::Record  Observation  StreamEvent  HttpEvent   Draft        Step       Alert     bytes
+//! ```
+//!
+//! The modules below stand in that order. Each stage owns the type it hands on and imports only from [`base`] and from
+//! stages before it (a test proves it). A stage is a struct with `push(now, input, out)` and `tick(now, out)`: no clock,
+//! no IO, no randomness inside. [`pipeline`] is the one file that knows the order.
+//!
+//! Without default features the crate has no kernel, clock or network access: that build is the proof of purity.
+
+pub mod base;
+pub mod capture;
+pub mod correlate;
+pub mod decide;
+pub mod decode;
+pub mod deliver;
+pub mod pipeline;
+pub mod reassemble;
+pub mod understand;
