@@ -13,6 +13,8 @@
 
 pub mod base;
 pub mod capture;
+#[cfg(feature = "cli")]
+pub mod console;
 pub mod correlate;
 pub mod decide;
 pub mod decode;

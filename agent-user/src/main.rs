@@ -1,1 +1,7 @@
-fn main() {}
+//! The program: everything is in the library, behind `console`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    agentward::console::main()
+}

@@ -1,4 +1,27 @@
-//! **deliver**: what people and other programs read: JSON lines, terminal lines, journal, sinks.
+//! **deliver**: what leaves the process, after redaction: JSON views, lines for people, the journal, sinks.
 //!
-//! In: [`Alert`](crate::decide::Alert)s, steps, exchanges. Out: bytes, after redaction. The only stage that opens
-//! [`Sensitive`](crate::base::Sensitive) content.
+//! In: the outputs of the stages before. Out: bytes. The only place that opens [`Sensitive`](crate::base::Sensitive) content to
+//! show it, and it does so through [`Redactor`] alone.
+
+use std::sync::Arc;
+
+use crate::base::{Direction, ExchangeId, Incomplete, Timestamp};
+use crate::decode::{Body, Opcode};
+use crate::reassemble::Flow;
+
+pub mod redact;
+pub mod view;
+
+pub use redact::Redactor;
+
+/// One WebSocket message, reported beside the exchange that upgraded its connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    pub exchange: ExchangeId,
+    pub flow: Arc<Flow>,
+    pub ts: Timestamp,
+    pub dir: Direction,
+    pub opcode: Opcode,
+    pub body: Body,
+    pub incomplete: Vec<Incomplete>,
+}

@@ -1,0 +1,141 @@
+//! The command line: arguments in, exit code out. Only here and below are clocks, files and terminals touched.
+//!
+//! Exit codes: 0 done; 1 the answer is no (a rule test failed, evidence does not verify) or an internal fault; 2 unusable input
+//! (arguments, files); 3 this host cannot be watched (rights, kernel).
+
+mod convert;
+mod input;
+mod replay;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// The text that `--version` prints and recordings carry.
+pub const VERSION: &str = concat!("agentward ", env!("CARGO_PKG_VERSION"));
+
+/// Sees what AI agents do through APIs, on whose behalf, and says when it breaks policy.
+#[derive(Parser)]
+#[command(name = "agentward", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run recordings through the same pipeline as live traffic: no root, no kernel.
+    Replay(replay::Arguments),
+    /// Convert a recording between its encodings: `agentward record convert A.jsonl B.awr`.
+    Record {
+        #[command(subcommand)]
+        action: RecordAction,
+    },
+}
+
+#[derive(Subcommand)]
+enum RecordAction {
+    /// Rewrite a recording in the encoding that the ending of the second name asks for.
+    Convert(convert::Arguments),
+}
+
+/// How data is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    Text,
+    Json,
+}
+
+/// Which processes are watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Scope {
+    /// Programs that talk to a model, MCP or A2A, or are known agents, with their descendants.
+    Auto,
+    /// Those that the selectors of the configuration name.
+    Match,
+    /// Every process.
+    All,
+}
+
+/// What went wrong, by exit code. The message is for a person and holds no captured content.
+#[derive(Debug)]
+pub enum Failure {
+    /// 2: file, place, reason, remedy.
+    Input(String),
+    /// 3.
+    Host(String),
+    /// 1.
+    Internal(anyhow::Error),
+}
+
+impl Failure {
+    fn code(&self) -> ExitCode {
+        match self {
+            Failure::Internal(_) => ExitCode::from(1),
+            Failure::Input(_) => ExitCode::from(2),
+            Failure::Host(_) => ExitCode::from(3),
+        }
+    }
+
+    /// A file that cannot be used, with the system's reason.
+    pub fn file(path: &std::path::Path, doing: &str, error: &std::io::Error) -> Failure {
+        Failure::Input(format!("{}: cannot {doing}: {error}", path.display()))
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Input(reason) | Failure::Host(reason) => f.write_str(reason),
+            Failure::Internal(error) => write!(f, "{error:#}"),
+        }
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Failure {
+        Failure::Internal(error)
+    }
+}
+
+pub type Outcome = Result<ExitCode, Failure>;
+
+/// Where rules come from: the embedded packs, and a folder beside or instead of them.
+#[derive(clap::Args, Clone, Debug)]
+pub struct RuleSource {
+    /// Folder or file of rule packs, used beside the built-in ones.
+    #[arg(long, value_name = "DIR")]
+    pub rules: Vec<PathBuf>,
+    /// Leave the built-in packs out.
+    #[arg(long, requires = "rules")]
+    pub no_builtin: bool,
+}
+
+/// Compiles the rules that the arguments name.
+fn rule_set(_source: &RuleSource) -> Result<crate::decide::RuleSet, Failure> {
+    Ok(crate::decide::RuleSet::default())
+}
+
+/// Entry of the program.
+pub fn main() -> ExitCode {
+    quiet_panics();
+    let cli = Cli::parse();
+    let outcome = match cli.command {
+        Command::Replay(arguments) => replay::run(&arguments),
+        Command::Record { action: RecordAction::Convert(arguments) } => convert::run(&arguments),
+    };
+    outcome.unwrap_or_else(|failure| {
+        eprintln!("agentward: {failure}");
+        failure.code()
+    })
+}
+
+/// A panic message may quote captured content (a slice that was out of range prints the text): only its place is shown.
+fn quiet_panics() {
+    std::panic::set_hook(Box::new(|info| {
+        let place = info.location().map_or_else(|| "unknown place".into(), ToString::to_string);
+        eprintln!("agentward: internal fault at {place}; please report it");
+    }));
+}

@@ -1,0 +1,370 @@
+//! What may be shown of captured content: secrets become keyed hashes that still correlate, long text its length and hash.
+//!
+//! Names decide first (a field called `password`, a header `authorization`), then shapes (a JWT, a key with a vendor's prefix, a
+//! card number that passes its check digit). Nothing here is certain: what no detector knows is shown, so free text is never
+//! shown at length.
+
+use std::borrow::Cow;
+use std::sync::{Arc, LazyLock};
+
+use regex::Regex;
+
+use crate::base::value::Number;
+use crate::base::{KeyedHash, Sensitive, Value};
+
+/// Longest text of a message that is shown without `--reveal`; identifiers, names and amounts are shorter, letters and files longer.
+const SHOWN_TEXT: usize = 256;
+
+/// Opens content for output.
+#[derive(Clone, Debug)]
+pub struct Redactor {
+    hash: KeyedHash,
+    reveal: bool,
+}
+
+/// A shape of secret and the word that replaces it. The text inside group 1 is replaced, or the whole match.
+struct Detector {
+    label: &'static str,
+    shape: &'static str,
+    /// What must also hold, where a pattern alone would hit ordinary numbers.
+    check: Option<fn(&str) -> bool>,
+    personal: bool,
+}
+
+const fn secret(label: &'static str, shape: &'static str) -> Detector {
+    Detector { label, shape, check: None, personal: false }
+}
+
+/// Vendor prefixes are those that the vendors publish for secret scanning.
+const DETECTORS: &[Detector] = &[
+    secret("private_key", r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)"),
+    secret("jwt", r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]*"),
+    Detector {
+        label: "bearer",
+        shape: r"(?i)\b(?:bearer|basic)\s+([A-Za-z0-9+/_.~=-]{8,})",
+        check: Some(is_no_word),
+        personal: false,
+    },
+    secret("api_key", r"\b(?:sk|pk|rk)[-_](?:[A-Za-z0-9]+[-_])*[A-Za-z0-9_-]{16,}"),
+    secret("aws_key", r"\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z2-7]{16}\b"),
+    secret("github_token", r"\b(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,})"),
+    secret("gitlab_token", r"\bgl(?:pat|dt|rt|cbt|ptt|ft|soat)-[A-Za-z0-9_-]{16,}"),
+    secret("slack_token", r"\bxox[abeoprs]-[A-Za-z0-9-]{10,}"),
+    secret("slack_hook", r"hooks\.slack\.com/services/([A-Za-z0-9/]{20,})"),
+    secret("google_key", r"\bAIza[A-Za-z0-9_-]{30,}"),
+    secret("google_token", r"\bya29\.[A-Za-z0-9_-]{20,}"),
+    secret("azure_secret", r"(?i)\b(?:AccountKey|SharedAccessKey|sig)=([A-Za-z0-9%+/=]{20,})"),
+    secret("stripe_hook", r"\bwhsec_[A-Za-z0-9]{16,}"),
+    secret("sendgrid_key", r"\bSG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}"),
+    secret("npm_token", r"\bnpm_[A-Za-z0-9]{30,}"),
+    secret("pypi_token", r"\bpypi-[A-Za-z0-9_-]{40,}"),
+    secret("hf_token", r"\bhf_[A-Za-z0-9]{20,}"),
+    secret("vault_token", r"\bhv[sbr]\.[A-Za-z0-9_-]{20,}"),
+    secret("telegram_token", r"\b\d{8,10}:[A-Za-z0-9_-]{35}\b"),
+    secret("age_key", r"\bAGE-SECRET-KEY-1[A-Z0-9]{50,}"),
+    secret("url_password", r"\b[a-z][a-z0-9+.-]*://[^\s/:@]+:([^\s/@]+)@"),
+    secret(
+        "assignment",
+        r#"(?i)\b(?:password|passwd|pwd|secret|api[_-]?key|access[_-]?token|auth[_-]?token|client[_-]?secret)["']?\s*[:=]\s*["']?([^\s"'&,;]{4,})"#,
+    ),
+    Detector { label: "card", shape: r"\b\d(?:[ -]?\d){12,18}\b", check: Some(is_card), personal: true },
+    Detector {
+        label: "iban",
+        shape: r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b",
+        check: Some(is_iban),
+        personal: true,
+    },
+    Detector { label: "ssn", shape: r"\b\d{3}-\d{2}-\d{4}\b", check: None, personal: true },
+    Detector { label: "email", shape: r"\b([A-Za-z0-9._%+-]+)@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+\b", check: None, personal: true },
+];
+
+static COMPILED: LazyLock<Vec<Regex>> = LazyLock::new(|| {
+    DETECTORS.iter().map(|detector| Regex::new(detector.shape).expect("the patterns of the table compile")).collect()
+});
+
+/// Parts of a field or header name that mark its value as secret.
+const SECRET_NAMES: &[&str] = &[
+    "password",
+    "passwd",
+    "passphrase",
+    "secret",
+    "apikey",
+    "authorization",
+    "credential",
+    "privatekey",
+    "accesskey",
+    "cookie",
+    "sessionkey",
+    "authtoken",
+    "accesstoken",
+    "refreshtoken",
+    "idtoken",
+    "sessiontoken",
+    "securitytoken",
+    "bearer",
+    "signature",
+    "cvv",
+    "cvc",
+    "pincode",
+    "otp",
+];
+
+/// Names that are secret only as a whole: `token` is, `max_tokens` is not.
+const SECRET_WHOLE_NAMES: &[&str] =
+    &["token", "pwd", "pin", "auth", "xauthtoken", "xcsrftoken", "xxsrftoken", "csrftoken", "sid", "apitoken"];
+
+impl Redactor {
+    pub fn new(hash: KeyedHash, reveal: bool) -> Redactor {
+        Redactor { hash, reveal }
+    }
+
+    pub fn reveals(&self) -> bool {
+        self.reveal
+    }
+
+    /// A short text: secrets and personal data inside are replaced.
+    pub fn text<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        self.replace(text, true)
+    }
+
+    /// A URL part or header value: secrets are replaced, names and addresses stay, because they say what was acted on.
+    pub fn location<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        self.replace(text, false)
+    }
+
+    /// Content of a message: shown when short, else its length and hash.
+    pub fn content<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        if self.reveal {
+            Cow::Borrowed(text)
+        } else if text.len() > SHOWN_TEXT {
+            Cow::Owned(format!("<text:{}:{} bytes>", self.hash.label(text.as_bytes()), text.len()))
+        } else {
+            self.text(text)
+        }
+    }
+
+    /// A header value by its name; bytes that are no UTF-8 are shown as U+FFFD.
+    pub fn header(&self, name: &str, value: &[u8]) -> String {
+        if !self.reveal && is_secret_name(name) {
+            return "<redacted>".into();
+        }
+        self.location(&String::from_utf8_lossy(value)).into_owned()
+    }
+
+    /// `a=1&token=x`: values of secret names are replaced.
+    pub fn query(&self, query: &str) -> String {
+        if self.reveal {
+            return query.into();
+        }
+        let parts: Vec<Cow<'_, str>> = query
+            .split('&')
+            .map(|part| match part.split_once('=') {
+                Some((name, _)) if is_secret_name(name) => Cow::Owned(format!("{name}=<redacted>")),
+                _ => self.location(part),
+            })
+            .collect();
+        parts.join("&")
+    }
+
+    /// A whole value: secret names, then shapes in each text, number and key.
+    pub fn value(&self, value: &Value) -> Value {
+        if self.reveal {
+            return value.clone();
+        }
+        match value {
+            Value::Null | Value::Bool(_) => value.clone(),
+            Value::Number(number) => self.number(number),
+            Value::Text(text) => match self.content(text) {
+                Cow::Borrowed(_) => value.clone(),
+                Cow::Owned(shown) => Value::text(shown),
+            },
+            Value::List(items) => Value::list(items.iter().map(|item| self.value(item))),
+            Value::Map(entries) => Value::map(entries.iter().map(|(key, value)| {
+                let shown: Arc<str> = self.content(key).into();
+                let value = if is_secret_name(key) { self.hidden(value) } else { self.value(value) };
+                (shown, value)
+            })),
+        }
+    }
+
+    /// Sensitive content that is a value.
+    pub fn sensitive(&self, value: &Sensitive<Value>) -> Value {
+        self.value(value.expose_content())
+    }
+
+    fn number(&self, number: &Number) -> Value {
+        match self.text(&number.text) {
+            Cow::Borrowed(_) => Value::Number(number.clone()),
+            Cow::Owned(shown) => Value::text(shown),
+        }
+    }
+
+    fn hidden(&self, value: &Value) -> Value {
+        match value {
+            Value::Null | Value::Bool(_) => value.clone(),
+            Value::Text(text) if text.is_empty() => value.clone(),
+            Value::Text(text) => Value::text(self.mark("secret", text)),
+            Value::Number(number) => Value::text(self.mark("secret", &number.text)),
+            Value::List(items) => Value::list(items.iter().map(|item| self.hidden(item))),
+            Value::Map(entries) => Value::map(entries.iter().map(|(key, value)| (key.clone(), self.hidden(value)))),
+        }
+    }
+
+    fn mark(&self, label: &str, text: &str) -> String {
+        format!("<{label}:{}>", self.hash.label(text.as_bytes()))
+    }
+
+    fn replace<'a>(&self, text: &'a str, personal: bool) -> Cow<'a, str> {
+        let mut shown = Cow::Borrowed(text);
+        if self.reveal || text.len() < 6 {
+            return shown;
+        }
+        for (detector, regex) in DETECTORS.iter().zip(COMPILED.iter()).filter(|(detector, _)| personal || !detector.personal) {
+            if let Some(changed) = self.replace_one(detector, regex, &shown) {
+                shown = Cow::Owned(changed);
+            }
+        }
+        shown
+    }
+
+    fn replace_one(&self, detector: &Detector, regex: &Regex, text: &str) -> Option<String> {
+        let mut out = String::new();
+        let mut done = 0;
+        for captures in regex.captures_iter(text) {
+            let hit = captures.get(1).or_else(|| captures.get(0)).expect("group 0 always takes part");
+            let passes = detector.check.is_none_or(|check| check(hit.as_str()));
+            if !passes || hit.as_str().starts_with('<') {
+                continue;
+            }
+            out.push_str(&text[done..hit.start()]);
+            out.push_str(&self.mark(detector.label, hit.as_str()));
+            done = hit.end();
+        }
+        (done > 0).then(|| out + &text[done..])
+    }
+}
+
+/// Case, `-` and `_` do not matter: `X-Api-Key`, `apiKey` and `api_key` are one name.
+fn is_secret_name(name: &str) -> bool {
+    let plain: String = name.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_lowercase()).collect();
+    SECRET_WHOLE_NAMES.contains(&plain.as_str()) || SECRET_NAMES.iter().any(|secret| plain.contains(secret))
+}
+
+/// "Bearer of news" is no credential: those have digits or both cases, or are longer than words.
+fn is_no_word(text: &str) -> bool {
+    let upper_inside = text.chars().skip(1).any(|letter| letter.is_ascii_uppercase());
+    text.len() >= 16 || upper_inside || text.chars().any(|letter| letter.is_ascii_digit())
+}
+
+/// The check digit of ISO/IEC 7812 (Luhn).
+fn is_card(text: &str) -> bool {
+    let digits: Vec<u32> = text.chars().filter_map(|letter| letter.to_digit(10)).collect();
+    let sum: u32 = digits
+        .iter()
+        .rev()
+        .enumerate()
+        .map(|(position, digit)| if position % 2 == 0 { *digit } else { digit * 2 / 10 + digit * 2 % 10 })
+        .sum();
+    (13..=19).contains(&digits.len()) && matches!(digits[0], 2..=6) && sum.is_multiple_of(10)
+}
+
+/// The check digits of ISO 13616: the number, first four characters last, letters as 10 to 35, is 1 modulo 97.
+fn is_iban(text: &str) -> bool {
+    let plain: Vec<u8> = text.bytes().filter(u8::is_ascii_alphanumeric).collect();
+    if !(15..=34).contains(&plain.len()) {
+        return false;
+    }
+    let rest = plain[4..].iter().chain(&plain[..4]).fold(0_u32, |rest, byte| match byte {
+        b'0'..=b'9' => (rest * 10 + u32::from(byte - b'0')) % 97,
+        letter => (rest * 100 + u32::from(letter.to_ascii_uppercase() - b'A') + 10) % 97,
+    });
+    rest == 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn redactor(reveal: bool) -> Redactor {
+        Redactor::new(KeyedHash::new([7; 16]), reveal)
+    }
+
+    /// `secret` must not stay in `text`, and a second look at the result must change nothing.
+    fn check(text: &str, secret: &str) {
+        let shown = redactor(false).text(text).into_owned();
+        assert!(!shown.contains(secret), "{text} -> {shown}");
+        assert_eq!(redactor(true).text(text), text);
+    }
+
+    #[test]
+    fn secrets_become_hashes() {
+        for (text, secret) in [
+            ("key sk-proj-abcdefghijklmnopqrstuvwxyz012345 used", "abcdefghijklmnop"),
+            ("Authorization: Bearer abcdefghijklmnop", "abcdefghijklmnop"),
+            ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ1LTEifQ.c2lnbmF0dXJl", "eyJzdWIiOiJ1LTEifQ"),
+            ("AKIAIOSFODNN7EXAMPLE", "IOSFODNN7"),
+            ("ghp_abcdefghijklmnopqrstuvwxyz0123456789", "abcdefghij"),
+            ("xoxb-123456789012-abcdefghijkl", "123456789012"),
+            ("postgres://app:hunter22@db/x", "hunter22"),
+            ("password = correct-horse", "correct-horse"),
+            ("card 4111 1111 1111 1111 ok", "4111 1111"),
+            ("DE89 3704 0044 0532 0130 00", "0532"),
+            ("write to bob@example.com", "bob@"),
+            ("-----BEGIN PRIVATE KEY-----\nMIIabc\n-----END PRIVATE KEY-----", "MIIabc"),
+        ] {
+            check(text, secret);
+        }
+    }
+
+    #[test]
+    fn ordinary_text_stays() {
+        for text in [
+            "order 1001",
+            "1790000000000000000",
+            "2026-11-24T10:00:00Z",
+            "max_tokens: 400",
+            "sk-8",
+            "4111 1111 1111 1112",
+            "skip-this-step-please-now",
+            "basic training, bearer of messages",
+        ] {
+            assert_eq!(redactor(false).text(text), text);
+        }
+    }
+
+    #[test]
+    fn names_decide_before_shapes() {
+        let value = Value::map([
+            ("user", Value::text("u-1")),
+            ("apiKey", Value::text("plain")),
+            ("max_tokens", Value::int(9)),
+            ("token", Value::text("t")),
+            ("note", Value::text("x".repeat(SHOWN_TEXT + 1))),
+            ("edge", Value::text("x".repeat(SHOWN_TEXT))),
+        ]);
+        let shown = redactor(false).value(&value);
+        assert_eq!(shown.get("user"), value.get("user"));
+        assert_eq!(shown.get("max_tokens"), value.get("max_tokens"));
+        assert_eq!(shown.get("edge"), value.get("edge"));
+        for hidden in ["apiKey", "token", "note"] {
+            assert_ne!(shown.get(hidden), value.get(hidden), "{hidden}");
+        }
+        assert_eq!(redactor(true).value(&value), value);
+    }
+
+    #[test]
+    fn the_same_secret_gives_the_same_hash() {
+        let shown = |text| redactor(false).text(text).into_owned();
+        assert_eq!(shown("Bearer abcdefghijklmnop"), shown("Bearer abcdefghijklmnop"));
+        assert_ne!(shown("Bearer abcdefghijklmnop"), shown("Bearer abcdefghijklmnoq"));
+    }
+
+    #[test]
+    fn headers_and_queries_by_name() {
+        let redactor = redactor(false);
+        assert_eq!(redactor.header("x-api-key", b"1"), "<redacted>");
+        assert_eq!(redactor.header("set-cookie", b"a=b"), "<redacted>");
+        assert_eq!(redactor.header("host", b"api.example"), "api.example");
+        assert_eq!(redactor.query("a=1&access_token=zz&b=bob@example.com"), "a=1&access_token=<redacted>&b=bob@example.com");
+    }
+}
