@@ -9,6 +9,8 @@ use crate::base::{Direction, ExchangeId, Incomplete, Timestamp};
 use crate::decode::{Body, Opcode};
 use crate::reassemble::Flow;
 
+#[cfg(feature = "cli")]
+pub mod journal;
 pub mod line;
 pub mod redact;
 pub mod view;
