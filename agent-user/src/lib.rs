@@ -22,3 +22,6 @@ pub mod deliver;
 pub mod pipeline;
 pub mod reassemble;
 pub mod understand;
+
+#[cfg(test)]
+mod tidy;
