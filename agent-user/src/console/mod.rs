@@ -3,6 +3,7 @@
 //! Exit codes: 0 done; 1 the answer is no (a rule test failed, evidence does not verify) or an internal fault; 2 unusable input
 //! (arguments, files); 3 this host cannot be watched (rights, kernel).
 
+pub mod config;
 mod convert;
 mod input;
 mod replay;
@@ -49,7 +50,8 @@ pub enum Format {
 }
 
 /// Which processes are watched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Scope {
     /// Programs that talk to a model, MCP or A2A, or are known agents, with their descendants.
     Auto,

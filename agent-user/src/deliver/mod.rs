@@ -12,7 +12,11 @@ use crate::reassemble::Flow;
 #[cfg(feature = "cli")]
 pub mod journal;
 pub mod line;
+#[cfg(feature = "cli")]
+pub mod outbox;
 pub mod redact;
+#[cfg(feature = "cli")]
+pub mod sink;
 pub mod view;
 
 pub use redact::Redactor;

@@ -116,6 +116,11 @@ impl Cursor {
         self.next = self.acknowledged;
     }
 
+    /// The record that [`Cursor::read`] looks for next.
+    pub fn position(&self) -> Sequence {
+        self.next
+    }
+
     pub fn acknowledged(&self) -> Sequence {
         self.acknowledged
     }

@@ -1,0 +1,176 @@
+//! The daemon's configuration file: TOML, every key optional, unknown keys refused.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::Failure;
+
+/// Where `run` looks when `--config` is not given.
+pub const DEFAULT_FILE: &str = "/etc/agentward/agentward.toml";
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    pub scope: Option<super::Scope>,
+    /// Who is watched under `scope = "match"`, and who besides the recognised agents under `auto`.
+    #[serde(rename = "match")]
+    pub selectors: Selectors,
+    /// Folders or files of rule packs, used beside the built-in ones.
+    pub rules: Vec<PathBuf>,
+    /// Leave the built-in packs out.
+    pub no_builtin: bool,
+    /// Journal, cursors and keys. Default: `$STATE_DIRECTORY` (systemd), else `/var/lib/agentward`.
+    pub state_dir: Option<PathBuf>,
+    /// The socket that `agentward status` talks to. Default: `$RUNTIME_DIRECTORY/control.sock`, else `/run/agentward/control.sock`.
+    pub socket: Option<PathBuf>,
+    pub capture: Capture,
+    pub journal: Journal,
+    #[serde(rename = "sink")]
+    pub sinks: Vec<Sink>,
+}
+
+/// A process is selected when any entry matches it.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Selectors {
+    /// Globs over the executable's path.
+    pub exe: Vec<String>,
+    /// Globs over each argument.
+    pub argv: Vec<String>,
+    /// User names or numbers.
+    pub user: Vec<String>,
+    /// Globs over the cgroup path: containers and units.
+    pub cgroup: Vec<String>,
+    /// Names of environment variables that mark an agent.
+    pub env: Vec<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Capture {
+    /// Size of the kernel ring in bytes, a power of two and a multiple of the page size.
+    pub ring_bytes: u32,
+    /// Most bytes that are read of one call.
+    pub call_bytes: u32,
+}
+
+impl Default for Capture {
+    fn default() -> Capture {
+        Capture { ring_bytes: 16 << 20, call_bytes: 4 << 20 }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Journal {
+    pub segment_bytes: u64,
+    pub total_bytes: u64,
+}
+
+impl Default for Journal {
+    fn default() -> Journal {
+        Journal { segment_bytes: 16 << 20, total_bytes: 256 << 20 }
+    }
+}
+
+/// Where alerts go besides the terminal.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Sink {
+    /// JSON lines, appended.
+    File { name: String, path: PathBuf },
+}
+
+impl Config {
+    /// `None` reads [`DEFAULT_FILE`] where it exists, else gives the defaults.
+    pub fn load(path: Option<&Path>) -> Result<Config, Failure> {
+        let path = match path {
+            Some(path) => path,
+            None if Path::new(DEFAULT_FILE).exists() => Path::new(DEFAULT_FILE),
+            None => return Ok(Config::default()),
+        };
+        let text = std::fs::read_to_string(path).map_err(|error| Failure::file(path, "read", &error))?;
+        Config::parse(&text).map_err(|fault| Failure::Input(format!("{}:{fault}", path.display())))
+    }
+
+    /// The fault is `line:column: reason`.
+    fn parse(text: &str) -> Result<Config, String> {
+        let config: Config = toml::from_str(text).map_err(|error| {
+            let (line, column) = error.span().map_or((1, 1), |span| place(text, span.start));
+            format!("{line}:{column}: {}", error.message().trim_end().replace('\n', ", "))
+        })?;
+        config.check().map_err(|(key, reason)| {
+            let (line, column) = text.find(key).map_or((1, 1), |at| place(text, at));
+            format!("{line}:{column}: {key}: {reason}")
+        })?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), (&'static str, String)> {
+        let ring = self.capture.ring_bytes;
+        if !ring.is_power_of_two() || ring < 64 << 10 {
+            return Err(("ring_bytes", format!("{ring} is not a power of two of at least 65536")));
+        }
+        if self.capture.call_bytes < 4 << 10 {
+            return Err(("call_bytes", "must be at least 4096".into()));
+        }
+        if self.journal.total_bytes < 2 * self.journal.segment_bytes {
+            return Err(("total_bytes", "must hold at least two segments".into()));
+        }
+        Ok(())
+    }
+
+    pub fn state_dir(&self) -> PathBuf {
+        self.state_dir.clone().or_else(|| folder("STATE_DIRECTORY")).unwrap_or_else(|| "/var/lib/agentward".into())
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        let runtime = || folder("RUNTIME_DIRECTORY").unwrap_or_else(|| "/run/agentward".into()).join("control.sock");
+        self.socket.clone().unwrap_or_else(runtime)
+    }
+}
+
+/// systemd gives these as absolute paths, colon-separated when a unit names several.
+fn folder(variable: &str) -> Option<PathBuf> {
+    let value = std::env::var(variable).ok()?;
+    value.split(':').next().filter(|path| !path.is_empty()).map(PathBuf::from)
+}
+
+/// Line and column, both from 1, of a byte offset.
+fn place(text: &str, offset: usize) -> (usize, usize) {
+    let before = &text[..offset.min(text.len())];
+    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+    (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_name_line_and_column() {
+        for (text, fault) in [
+            ("scop = \"all\"\n", "1:1: unknown field `scop`"),
+            ("scope = \"all\"\n[capture]\nring = 1\n", "3:1: unknown field `ring`"),
+            ("scope = \"some\"\n", "1:9: unknown variant `some`"),
+            ("scope = \n", "1:"),
+            ("[capture]\nring_bytes = 1000\n", "2:1: ring_bytes: 1000 is not a power of two"),
+            ("[[sink]]\ntype = \"fax\"\nname = \"a\"\n", "2:8: unknown variant `fax`"),
+        ] {
+            let found = Config::parse(text).expect_err(text);
+            assert!(found.starts_with(fault), "{text}: {found}");
+        }
+    }
+
+    #[test]
+    fn a_full_file_is_read() {
+        let text = "scope = \"match\"\nrules = [\"/etc/agentward/rules\"]\nstate_dir = \"/tmp/s\"\n[match]\nexe = [\"*/python3\"]\n[capture]\nring_bytes = 65536\n[[sink]]\ntype = \"file\"\nname = \"alerts\"\npath = \"/tmp/a.jsonl\"\n";
+        let config = Config::parse(text).expect("reads");
+        assert_eq!(config.scope, Some(super::super::Scope::Match));
+        assert_eq!(config.selectors.exe, ["*/python3"]);
+        assert_eq!((config.capture.ring_bytes, config.capture.call_bytes), (65536, 4 << 20));
+        assert_eq!(config.sinks.len(), 1);
+        assert_eq!(config.state_dir(), Path::new("/tmp/s"));
+    }
+}
