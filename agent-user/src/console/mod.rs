@@ -9,10 +9,13 @@ mod input;
 mod replay;
 
 use std::fmt;
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::deliver::line::Palette;
 
 /// The text that `--version` prints and recordings carry.
 pub const VERSION: &str = concat!("agentward ", env!("CARGO_PKG_VERSION"));
@@ -113,6 +116,12 @@ pub struct RuleSource {
     /// Leave the built-in packs out.
     #[arg(long, requires = "rules")]
     pub no_builtin: bool,
+}
+
+/// Colour only when standard output is a terminal and nobody asked against it (no-color.org).
+fn palette() -> Palette {
+    let wanted = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    if wanted { Palette::Colour } else { Palette::Plain }
 }
 
 /// Compiles the rules that the arguments name.

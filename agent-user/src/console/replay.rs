@@ -14,6 +14,7 @@ use super::{Failure, Format, Outcome, RuleSource, Scope};
 use crate::base::{KeyedHash, Value};
 use crate::correlate::{Workflow, WorkflowId};
 use crate::decide::Alert;
+use crate::deliver::line::{self, Palette};
 use crate::deliver::{Redactor, view};
 use crate::pipeline::{Output, Pipeline};
 
@@ -54,6 +55,8 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     let rules = Arc::new(super::rule_set(&arguments.rules)?);
     let mut printer = Printer {
         emit: arguments.emit,
+        format: arguments.format,
+        palette: super::palette(),
         redactor: Redactor::new(KeyedHash::new(REPLAY_KEY), arguments.reveal),
         out: BufWriter::with_capacity(1 << 16, io::stdout()),
         alerts: IndexMap::new(),
@@ -82,6 +85,8 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
 
 struct Printer {
     emit: Emit,
+    format: Format,
+    palette: Palette,
     redactor: Redactor,
     out: BufWriter<Stdout>,
     /// Alerts in the order they were raised, each in its latest form.
@@ -95,9 +100,15 @@ impl Printer {
     fn take(&mut self, outputs: &mut Vec<Output>) -> Result<(), Failure> {
         for output in outputs.drain(..) {
             match (output, self.emit) {
-                (Output::Exchange(exchange), Emit::Exchanges) => self.line(&view::exchange(&exchange, &self.redactor))?,
-                (Output::Message(message), Emit::Exchanges) => self.line(&view::message(&message, &self.redactor))?,
-                (Output::Step(step), Emit::Actions) if step.completed => self.line(&view::action(&step, &self.redactor))?,
+                (Output::Exchange(exchange), Emit::Exchanges) => match self.format {
+                    Format::Json => self.json(&view::exchange(&exchange, &self.redactor))?,
+                    Format::Text => self.line(line::exchange(&exchange, &self.redactor, self.palette))?,
+                },
+                (Output::Message(message), Emit::Exchanges) => self.json(&view::message(&message, &self.redactor))?,
+                (Output::Step(step), Emit::Actions) if step.completed => match self.format {
+                    Format::Json => self.json(&view::action(&step, &self.redactor))?,
+                    Format::Text => self.line(line::step(&step, &self.redactor, self.palette))?,
+                },
                 (Output::Workflow(workflow), Emit::Workflows) => self.workflows.push(*workflow),
                 (Output::Alert(alert), Emit::Alerts | Emit::Workflows) => {
                     self.alerts.insert(alert.uid.clone(), alert);
@@ -122,18 +133,24 @@ impl Printer {
         }
         for workflow in workflows {
             let uids = raised.get(&workflow.id).map_or(&[][..], Vec::as_slice);
-            self.line(&view::workflow(&workflow, uids, &self.redactor))?;
+            self.json(&view::workflow(&workflow, uids, &self.redactor))?;
         }
         if self.emit == Emit::Alerts {
             for alert in alerts.values() {
-                self.line(&view::alert(alert, &self.redactor))?;
+                match self.format {
+                    Format::Json => self.json(&view::alert(alert, &self.redactor))?,
+                    Format::Text => self.line(line::alert(alert, &self.redactor, self.palette))?,
+                }
             }
         }
         Ok(())
     }
 
-    fn line(&mut self, value: &Value) -> Result<(), Failure> {
-        let mut line = value.to_json();
+    fn json(&mut self, value: &Value) -> Result<(), Failure> {
+        self.line(value.to_json())
+    }
+
+    fn line(&mut self, mut line: String) -> Result<(), Failure> {
         line.push('\n');
         self.written(|out| out.write_all(line.as_bytes()))
     }

@@ -9,6 +9,7 @@ use super::Redactor;
 use crate::base::{Timestamp, Value};
 use crate::correlate::Step;
 use crate::decide::{Alert, Severity};
+use crate::decode::Exchange;
 use crate::understand::{Action, Kind};
 
 /// Longest argument list in a step line; the whole is in the JSON views.
@@ -74,6 +75,33 @@ pub fn step(step: &Step, redactor: &Redactor, palette: Palette) -> String {
     }
     if !action.incomplete.is_empty() {
         let reasons: Vec<&str> = action.incomplete.iter().map(|reason| reason.0.as_ref()).collect();
+        line.push_str(&palette.paint("33", &format!("  incomplete: {}", printable(&reasons.join(", ")))));
+    }
+    line
+}
+
+/// `14:03:27.123 x1    POST https://shop.example/v1/orders (35 bytes) -> 201 (33 bytes)  c1`
+pub fn exchange(exchange: &Exchange, redactor: &Redactor, palette: Palette) -> String {
+    let ts = exchange.request.as_ref().map(|request| request.ts).or(exchange.response.as_ref().map(|response| response.ts));
+    let mut line = format!("{} {:<5} ", palette.paint("2", &clock(ts.unwrap_or_default())), exchange.id.to_string());
+    match exchange.request.as_deref() {
+        Some(request) => {
+            let scheme = if request.host.is_empty() { String::new() } else { format!("{}://", request.scheme) };
+            let target = format!("{} {scheme}{}{}", request.method, request.host, redactor.location(&request.path));
+            write!(line, "{} ({} bytes)", printable(&target), request.body.len).expect("writing to a String cannot fail");
+        }
+        None => line.push_str("(request not seen)"),
+    }
+    match exchange.response.as_deref() {
+        Some(response) => {
+            write!(line, " -> {} ({} bytes)", response.status, response.body.len).expect("writing to a String cannot fail")
+        }
+        None => line.push_str(" -> no response"),
+    }
+    let place = format!("  {} {}", exchange.protocol.name(), exchange.flow.conn.0);
+    line.push_str(&palette.paint("2", &printable(&place)));
+    if !exchange.incomplete.is_empty() {
+        let reasons: Vec<&str> = exchange.incomplete.iter().map(|reason| reason.0.as_ref()).collect();
         line.push_str(&palette.paint("33", &format!("  incomplete: {}", printable(&reasons.join(", ")))));
     }
     line
