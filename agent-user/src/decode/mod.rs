@@ -3,6 +3,8 @@
 //! In: [`StreamEvent`]. Out: [`HttpEvent`]. Only this stage knows framing, transfer and content codings. It reports what was
 //! said, or that it does not know; it never repairs silently.
 
+pub mod json;
+
 use std::sync::Arc;
 
 use bytes::Bytes;

@@ -1,0 +1,471 @@
+//! JSON for policy: one pass, strict RFC 8259 grammar, and every way in which two readers could disagree is named.
+//!
+//! In: the bytes of one text. Out: [`Parsed`]: the value with duplicate keys and number text kept, and anomalies. A text that
+//! is not JSON, nests too deep or has too many keys gives no value. It never guesses at broken syntax.
+
+use std::sync::Arc;
+
+use crate::base::limits::{JSON_DEPTH, JSON_KEYS};
+use crate::base::value::Number;
+use crate::base::{Anomaly, Value};
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parsed {
+    pub value: Option<Value>,
+    /// Each kind once, in a fixed order.
+    pub anomalies: Vec<Anomaly>,
+}
+
+/// The same key twice in one object: readers keep the first, the last, or refuse (RFC 8259 section 4).
+pub const DUPLICATE_KEY: Anomaly = Anomaly::new("json.duplicate_key");
+/// Two keys that differ only by case: Go and .NET bind both to one field.
+pub const CASE_VARIANT_KEY: Anomaly = Anomaly::new("json.case_variant_key");
+/// An integer that a double cannot hold exactly: JavaScript sees another number.
+pub const INEXACT_NUMBER: Anomaly = Anomaly::new("json.inexact_number");
+/// A number beyond the range of a double.
+pub const HUGE_NUMBER: Anomaly = Anomaly::new("json.huge_number");
+/// Bytes that are not UTF-8; they are shown as U+FFFD.
+pub const INVALID_UTF8: Anomaly = Anomaly::new("json.invalid_utf8");
+/// `\ud800` without its other half; shown as U+FFFD.
+pub const LONE_SURROGATE: Anomaly = Anomaly::new("json.lone_surrogate");
+/// A byte order mark before the text; some readers refuse it (RFC 8259 section 8.1).
+pub const BYTE_ORDER_MARK: Anomaly = Anomaly::new("json.byte_order_mark");
+pub const INVALID: Anomaly = Anomaly::new("json.invalid");
+pub const LIMIT_DEPTH: Anomaly = Anomaly::new("limit.json_depth");
+pub const LIMIT_KEYS: Anomaly = Anomaly::new("limit.json_keys");
+
+pub fn parse(text: &[u8]) -> Parsed {
+    let mut odd = Vec::new();
+    match std::str::from_utf8(text) {
+        Ok(text) => read(text, odd),
+        Err(_) => {
+            odd.push(INVALID_UTF8);
+            read(&String::from_utf8_lossy(text), odd)
+        }
+    }
+}
+
+fn read(text: &str, mut odd: Vec<Anomaly>) -> Parsed {
+    let text = match text.strip_prefix('\u{feff}') {
+        Some(rest) => {
+            odd.push(BYTE_ORDER_MARK);
+            rest
+        }
+        None => text,
+    };
+    let mut reader = Reader { text, at: 0, depth: 0, keys: 0, odd };
+    let value = match reader.document() {
+        Ok(value) => Some(value),
+        Err(stop) => {
+            reader.note(match stop {
+                Stop::Invalid => INVALID,
+                Stop::Depth => LIMIT_DEPTH,
+                Stop::Keys => LIMIT_KEYS,
+            });
+            None
+        }
+    };
+    let mut anomalies = reader.odd;
+    anomalies.sort();
+    Parsed { value, anomalies }
+}
+
+/// Why reading ended without a value.
+enum Stop {
+    Invalid,
+    Depth,
+    Keys,
+}
+
+struct Reader<'a> {
+    text: &'a str,
+    at: usize,
+    depth: usize,
+    keys: usize,
+    odd: Vec<Anomaly>,
+}
+
+impl<'a> Reader<'a> {
+    fn document(&mut self) -> Result<Value, Stop> {
+        let value = self.value()?;
+        self.space();
+        if self.at == self.text.len() { Ok(value) } else { Err(Stop::Invalid) }
+    }
+
+    fn value(&mut self) -> Result<Value, Stop> {
+        self.space();
+        match self.peek() {
+            Some(b'{') => self.nested(Self::map),
+            Some(b'[') => self.nested(Self::list),
+            Some(b'"') => self.string().map(Value::Text),
+            Some(b't') => self.word("true", Value::Bool(true)),
+            Some(b'f') => self.word("false", Value::Bool(false)),
+            Some(b'n') => self.word("null", Value::Null),
+            Some(b'-' | b'0'..=b'9') => self.number(),
+            _ => Err(Stop::Invalid),
+        }
+    }
+
+    /// Recursion stays below [`JSON_DEPTH`], which fits the stack of any thread.
+    fn nested(&mut self, read: fn(&mut Self) -> Result<Value, Stop>) -> Result<Value, Stop> {
+        if self.depth == JSON_DEPTH {
+            return Err(Stop::Depth);
+        }
+        self.depth += 1;
+        self.at += 1;
+        let value = read(self)?;
+        self.depth -= 1;
+        Ok(value)
+    }
+
+    fn list(&mut self) -> Result<Value, Stop> {
+        let mut items = Vec::new();
+        self.space();
+        if self.eat(b']') {
+            return Ok(Value::List(items.into()));
+        }
+        loop {
+            items.push(self.value()?);
+            self.space();
+            if self.eat(b']') {
+                return Ok(Value::List(items.into()));
+            }
+            self.expect(b',')?;
+        }
+    }
+
+    fn map(&mut self) -> Result<Value, Stop> {
+        let mut entries: Vec<(Arc<str>, Value)> = Vec::new();
+        self.space();
+        if self.eat(b'}') {
+            return Ok(Value::Map(entries.into()));
+        }
+        loop {
+            self.space();
+            let key = self.string()?;
+            self.keys += 1;
+            if self.keys > JSON_KEYS {
+                return Err(Stop::Keys);
+            }
+            self.space();
+            self.expect(b':')?;
+            entries.push((key, self.value()?));
+            self.space();
+            if self.eat(b'}') {
+                self.compare_keys(&entries);
+                return Ok(Value::Map(entries.into()));
+            }
+            self.expect(b',')?;
+        }
+    }
+
+    fn word(&mut self, word: &str, value: Value) -> Result<Value, Stop> {
+        if !self.text.as_bytes()[self.at..].starts_with(word.as_bytes()) {
+            return Err(Stop::Invalid);
+        }
+        self.at += word.len();
+        Ok(value)
+    }
+
+    fn number(&mut self) -> Result<Value, Stop> {
+        let start = self.at;
+        self.eat(b'-');
+        match self.peek() {
+            Some(b'0') => self.at += 1,
+            Some(b'1'..=b'9') => self.digits()?,
+            _ => return Err(Stop::Invalid),
+        }
+        let integer = &self.text[start..self.at];
+        let mut whole = true;
+        if self.eat(b'.') {
+            whole = false;
+            self.digits()?;
+        }
+        if self.eat(b'e') || self.eat(b'E') {
+            whole = false;
+            if !self.eat(b'+') {
+                self.eat(b'-');
+            }
+            self.digits()?;
+        }
+        let text = &self.text[start..self.at];
+        if whole && !exact(integer) {
+            self.note(INEXACT_NUMBER);
+        }
+        if text.len() > SAFE_DIGITS || !whole {
+            self.check_range(text);
+        }
+        Ok(Value::Number(Number { text: text.into() }))
+    }
+
+    fn check_range(&mut self, text: &str) {
+        if text.parse::<f64>().is_ok_and(f64::is_infinite) {
+            self.note(HUGE_NUMBER);
+        }
+    }
+
+    fn digits(&mut self) -> Result<(), Stop> {
+        let start = self.at;
+        while matches!(self.peek(), Some(b'0'..=b'9')) {
+            self.at += 1;
+        }
+        if self.at > start { Ok(()) } else { Err(Stop::Invalid) }
+    }
+
+    fn string(&mut self) -> Result<Arc<str>, Stop> {
+        self.expect(b'"')?;
+        let start = self.at;
+        self.plain();
+        if self.peek() == Some(b'"') {
+            let text = &self.text[start..self.at];
+            self.at += 1;
+            return Ok(text.into());
+        }
+        let mut out = String::from(&self.text[start..self.at]);
+        loop {
+            match self.peek() {
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(out.into());
+                }
+                Some(b'\\') => {
+                    self.at += 1;
+                    out.push(self.escape()?);
+                }
+                _ => return Err(Stop::Invalid),
+            }
+            let start = self.at;
+            self.plain();
+            out.push_str(&self.text[start..self.at]);
+        }
+    }
+
+    /// Skips characters that stand for themselves.
+    fn plain(&mut self) {
+        let rest = &self.text.as_bytes()[self.at..];
+        self.at += rest.iter().position(|&byte| byte == b'"' || byte == b'\\' || byte < 0x20).unwrap_or(rest.len());
+    }
+
+    fn escape(&mut self) -> Result<char, Stop> {
+        let letter = self.peek().ok_or(Stop::Invalid)?;
+        self.at += 1;
+        Ok(match letter {
+            b'"' => '"',
+            b'\\' => '\\',
+            b'/' => '/',
+            b'b' => '\u{8}',
+            b'f' => '\u{c}',
+            b'n' => '\n',
+            b'r' => '\r',
+            b't' => '\t',
+            b'u' => return self.unicode(),
+            _ => return Err(Stop::Invalid),
+        })
+    }
+
+    fn unicode(&mut self) -> Result<char, Stop> {
+        let first = self.hex4()?;
+        if let Some(character) = char::from_u32(u32::from(first)) {
+            return Ok(character);
+        }
+        let after = self.at;
+        if self.eat(b'\\') && self.eat(b'u') {
+            let second = self.hex4()?;
+            if let Some(Ok(character)) = char::decode_utf16([first, second]).next() {
+                return Ok(character);
+            }
+        }
+        self.at = after;
+        self.note(LONE_SURROGATE);
+        Ok(char::REPLACEMENT_CHARACTER)
+    }
+
+    fn hex4(&mut self) -> Result<u16, Stop> {
+        let digits = self.text.as_bytes().get(self.at..self.at + 4).ok_or(Stop::Invalid)?;
+        let mut code = 0;
+        for &digit in digits {
+            let nibble = char::from(digit).to_digit(16).ok_or(Stop::Invalid)?;
+            code = code << 4 | u16::try_from(nibble).expect("a hexadecimal digit is below 16");
+        }
+        self.at += 4;
+        Ok(code)
+    }
+
+    fn space(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+            self.at += 1;
+        }
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    fn eat(&mut self, byte: u8) -> bool {
+        let found = self.peek() == Some(byte);
+        self.at += usize::from(found);
+        found
+    }
+
+    fn expect(&mut self, byte: u8) -> Result<(), Stop> {
+        if self.eat(byte) { Ok(()) } else { Err(Stop::Invalid) }
+    }
+
+    fn note(&mut self, anomaly: Anomaly) {
+        if !self.odd.contains(&anomaly) {
+            self.odd.push(anomaly);
+        }
+    }
+
+    fn compare_keys(&mut self, entries: &[(Arc<str>, Value)]) {
+        if entries.len() <= FEW_KEYS {
+            for (position, (key, _)) in entries.iter().enumerate() {
+                for (earlier, _) in &entries[..position] {
+                    self.compare_pair(earlier, key);
+                }
+            }
+            return;
+        }
+        let mut folded: Vec<(String, &str)> = entries.iter().map(|(key, _)| (fold(key), &**key)).collect();
+        folded.sort_unstable();
+        for pair in folded.windows(2) {
+            if pair[0].0 == pair[1].0 {
+                self.note(if pair[0].1 == pair[1].1 { DUPLICATE_KEY } else { CASE_VARIANT_KEY });
+            }
+        }
+    }
+
+    fn compare_pair(&mut self, one: &str, other: &str) {
+        if one == other {
+            self.note(DUPLICATE_KEY);
+        } else if one.eq_ignore_ascii_case(other) || (!(one.is_ascii() && other.is_ascii()) && fold(one) == fold(other)) {
+            self.note(CASE_VARIANT_KEY);
+        }
+    }
+}
+
+/// Up to here comparing all pairs is cheaper than sorting.
+const FEW_KEYS: usize = 12;
+
+/// Every integer of so many digits fits a double exactly.
+const SAFE_DIGITS: usize = 15;
+
+/// Simple case folding as Go's `encoding/json` does it, where the Kelvin sign is a `k` and a long s is an `s`.
+fn fold(key: &str) -> String {
+    if key.is_ascii() { key.to_ascii_lowercase() } else { key.to_uppercase().to_lowercase() }
+}
+
+/// Whether a double holds this integer exactly.
+#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "losing precision is what is tested")]
+fn exact(integer: &str) -> bool {
+    integer.len() <= SAFE_DIGITS || integer.parse::<i128>().is_ok_and(|number| number as f64 as i128 == number)
+}
+
+#[cfg(any(test, feature = "fuzz"))]
+pub fn fuzz(data: &[u8]) {
+    let first = parse(data);
+    if let Some(value) = &first.value {
+        let again = parse(value.to_json().as_bytes());
+        assert_eq!(again.value.as_ref(), Some(value), "printing and reading again must not change a value");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The value as compact JSON (`-` for none) and the anomalies.
+    fn check(text: impl AsRef<[u8]>, value: &str, anomalies: &[&str]) {
+        let text = text.as_ref();
+        let parsed = parse(text);
+        let shown = parsed.value.as_ref().map_or("-".to_owned(), Value::to_json);
+        let odd: Vec<&str> = parsed.anomalies.iter().map(Anomaly::name).collect();
+        assert_eq!((shown.as_str(), odd.as_slice()), (value, anomalies), "{}", String::from_utf8_lossy(text));
+        fuzz(text);
+    }
+
+    #[test]
+    fn grammar() {
+        for text in ["null", "true", "[]", "{}", "[1,-0,0.5,1e9,1E-2]", r#"{"a":[{"b":null}],"c":""}"#] {
+            check(text, text, &[]);
+        }
+        check(" { \"a\" :\t[ 1 ,\r\n2 ] } ", r#"{"a":[1,2]}"#, &[]);
+        check(r#""\u00e9\n\ud83d\ude00\/""#, "\"\u{e9}\\n\u{1f600}/\"", &[]);
+        for text in [
+            "",
+            " ",
+            "nul",
+            "[1,]",
+            "[,1]",
+            "{\"a\"}",
+            "{\"a\":1,}",
+            "{a:1}",
+            "01",
+            "1.",
+            ".5",
+            "+1",
+            "1e",
+            "--1",
+            "'a'",
+            "[1 2]",
+            "\"a",
+            "\"\\x\"",
+            "\"\\u12g4\"",
+            "\"\t\"",
+            "[1]]",
+            "NaN",
+            "[\"a\" :1]",
+            "\u{a0}1",
+            "\"\\",
+        ] {
+            check(text, "-", &["json.invalid"]);
+        }
+    }
+
+    #[test]
+    fn readers_may_disagree() {
+        check(r#"{"a":1,"a":2}"#, r#"{"a":1,"a":2}"#, &["json.duplicate_key"]);
+        check(r#"{"a":1,"\u0061":2}"#, r#"{"a":1,"a":2}"#, &["json.duplicate_key"]);
+        check(r#"{"amount":1,"Amount":2}"#, r#"{"amount":1,"Amount":2}"#, &["json.case_variant_key"]);
+        check("{\"k\":1,\"\u{212a}\":2}", "{\"k\":1,\"\u{212a}\":2}", &["json.case_variant_key"]);
+        check("{\"s\":1,\"\u{17f}\":2}", "{\"s\":1,\"\u{17f}\":2}", &["json.case_variant_key"]);
+        check("9007199254740992", "9007199254740992", &[]);
+        check("9007199254740993", "9007199254740993", &["json.inexact_number"]);
+        check("1e400", "1e400", &["json.huge_number"]);
+        check(b"\"a\xffb\"", "\"a\u{fffd}b\"", &["json.invalid_utf8"]);
+        check(r#""\ud800x""#, "\"\u{fffd}x\"", &["json.lone_surrogate"]);
+        check(r#""\ud800\ud83d\ude00""#, "\"\u{fffd}\u{1f600}\"", &["json.lone_surrogate"]);
+        check("\u{feff}{}", "{}", &["json.byte_order_mark"]);
+        check(b"[\xff]", "-", &["json.invalid", "json.invalid_utf8"]);
+    }
+
+    #[test]
+    fn duplicates_among_many_keys() {
+        let keys = |last: &str| {
+            let listed: Vec<String> = (0..40).map(|number| format!("\"key{number}\":0")).collect();
+            format!("{{{},{last}}}", listed.join(","))
+        };
+        for (last, odd) in [("\"z\":1", None), ("\"key7\":1", Some(DUPLICATE_KEY)), ("\"KEY7\":1", Some(CASE_VARIANT_KEY))] {
+            assert_eq!(parse(keys(last).as_bytes()).anomalies, Vec::from_iter(odd));
+        }
+    }
+
+    #[test]
+    fn depth_at_the_edge() {
+        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert!(parse(nested(JSON_DEPTH).as_bytes()).value.is_some());
+        for depth in [JSON_DEPTH + 1, 100_000] {
+            check(nested(depth), "-", &["limit.json_depth"]);
+        }
+    }
+
+    #[test]
+    fn keys_at_the_edge() {
+        let map = |count: usize| {
+            let keys: Vec<String> = (0..count).map(|number| format!("\"{number}\":0")).collect();
+            format!("{{{}}}", keys.join(","))
+        };
+        assert!(parse(map(JSON_KEYS).as_bytes()).value.is_some());
+        assert_eq!(parse(map(JSON_KEYS + 1).as_bytes()).anomalies, [LIMIT_KEYS]);
+    }
+}
