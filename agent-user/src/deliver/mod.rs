@@ -9,6 +9,7 @@ use crate::base::{Direction, ExchangeId, Incomplete, Timestamp};
 use crate::decode::{Body, Opcode};
 use crate::reassemble::Flow;
 
+pub mod codec;
 #[cfg(feature = "cli")]
 pub mod journal;
 pub mod line;
