@@ -32,3 +32,22 @@ pub const JSON_KEYS: usize = 100_000;
 
 /// Processes remembered, dead ones included until their last workflow closes.
 pub const PROCESSES: usize = 65_536;
+
+/// Codings stacked on one body. Each costs a window of memory; nobody needs more than two.
+pub const CONTENT_LAYERS: usize = 2;
+
+/// A coded body that grew past `EXPANSION_FREE` bytes and past `EXPANSION_RATIO` times its own size is a bomb: decoding stops and
+/// what came out so far is kept.
+pub const EXPANSION_FREE: u64 = 1 << 20;
+pub const EXPANSION_RATIO: u64 = 100;
+
+/// Bombs after which a connection's bodies are no longer decoded, only counted.
+pub const BOMBS: u8 = 3;
+
+/// Bytes of one server-sent event or one line of NDJSON that wait for its end. A server that never ends a line would have us
+/// keep it; the event is given up and counted.
+pub const FRAME_BYTES: usize = 1 << 20;
+
+/// Bytes that wait while a connection's protocol is not known yet. A stranger's protocol never becomes known; then the bytes
+/// are only counted.
+pub const UNDECIDED_BYTES: usize = 64 << 10;

@@ -3,13 +3,19 @@
 //! In: [`StreamEvent`]. Out: [`HttpEvent`]. Only this stage knows framing, transfer and content codings. It reports what was
 //! said, or that it does not know; it never repairs silently.
 
+mod body;
+mod coding;
+mod detect;
+mod http1;
 pub mod json;
+mod sse;
 
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::base::{Anomaly, Direction, ExchangeId, Incomplete, Sensitive, Timestamp};
+use crate::base::{Anomaly, Direction, ExchangeId, FlowId, Incomplete, LossCause, Sensitive, Timestamp};
 use crate::reassemble::{Fact, Flow, StreamEvent};
 
 /// How the exchange was framed; the names are those of `replay --emit exchanges`.
@@ -176,13 +182,197 @@ pub enum HttpEvent {
 
 /// The stage.
 #[derive(Default)]
-pub struct Decode {}
+pub struct Decode {
+    /// Ordered, so that the end of input closes flows in the order of their numbers.
+    conns: BTreeMap<FlowId, Conn>,
+    shared: Shared,
+}
 
 impl Decode {
-    pub fn push(&mut self, _event: StreamEvent, _out: &mut Vec<HttpEvent>) {}
+    pub fn push(&mut self, event: StreamEvent, out: &mut Vec<HttpEvent>) {
+        match event {
+            StreamEvent::Data { flow, ts, dir, off: _, bytes } => {
+                self.feed(flow, Piece { dir, ts, what: What::Data(bytes.into_content()) }, out);
+            }
+            StreamEvent::Gap { flow, ts, dir, off: _, missing, cause } => {
+                self.feed(flow, Piece { dir, ts, what: What::Gap { missing, cause } }, out);
+            }
+            StreamEvent::Closed { flow, ts, evicted } => {
+                if let Some(mut conn) = self.conns.remove(&flow.id) {
+                    let mut engine = std::mem::take(&mut conn.engine);
+                    engine.close(
+                        ts,
+                        evicted,
+                        &mut Out { flow: &flow, bombs: &mut conn.bombs, shared: &mut self.shared, events: out },
+                    );
+                }
+                out.push(HttpEvent::FlowClosed { flow, ts });
+            }
+            StreamEvent::Fact { ts, fact } => out.push(HttpEvent::Fact { ts, fact }),
+        }
+    }
 
+    /// Nothing in this stage waits for time to pass: a flow ends when `reassemble` says so.
     pub fn tick(&mut self, _now: Timestamp, _out: &mut Vec<HttpEvent>) {}
 
     /// End of input: open exchanges are handed on with what they have.
-    pub fn finish(&mut self, _now: Timestamp, _out: &mut Vec<HttpEvent>) {}
+    pub fn finish(&mut self, now: Timestamp, out: &mut Vec<HttpEvent>) {
+        for (_, mut conn) in std::mem::take(&mut self.conns) {
+            conn.engine.close(
+                now,
+                false,
+                &mut Out { flow: &conn.flow, bombs: &mut conn.bombs, shared: &mut self.shared, events: out },
+            );
+        }
+    }
+
+    fn feed(&mut self, flow: Arc<Flow>, piece: Piece, out: &mut Vec<HttpEvent>) {
+        let conn = self.conns.entry(flow.id).or_insert_with(|| Conn::new(flow.clone()));
+        conn.flow = flow;
+        // While it runs the engine is not in the table: a panic inside it leaves an opaque connection behind, nothing half done.
+        let mut engine = std::mem::take(&mut conn.engine);
+        let mut out = Out { flow: &conn.flow, bombs: &mut conn.bombs, shared: &mut self.shared, events: out };
+        let mut waiting = VecDeque::from([piece]);
+        while let Some(piece) = waiting.pop_front() {
+            if let Next::Become(next, rest) = engine.feed(piece, &mut out) {
+                engine = next;
+                for piece in rest.into_iter().rev() {
+                    waiting.push_front(piece);
+                }
+            }
+        }
+        conn.engine = engine;
+    }
+}
+
+/// What the stage keeps of one connection.
+struct Conn {
+    flow: Arc<Flow>,
+    engine: Engine,
+    /// Content that expanded beyond bounds so far.
+    bombs: u8,
+}
+
+impl Conn {
+    fn new(flow: Arc<Flow>) -> Conn {
+        Conn { flow, engine: Engine::Undecided(Box::default()), bombs: 0 }
+    }
+}
+
+/// What all connections share.
+#[derive(Default)]
+struct Shared {
+    exchanges: u64,
+    budget: body::Budget,
+}
+
+/// One event of a stream, as engines take it.
+#[derive(Clone, Debug)]
+pub(crate) struct Piece {
+    pub(crate) dir: Direction,
+    pub(crate) ts: Timestamp,
+    pub(crate) what: What,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum What {
+    Data(Bytes),
+    Gap { missing: Option<u64>, cause: LossCause },
+}
+
+/// What an engine reaches beyond its own state.
+pub(crate) struct Out<'a> {
+    pub(crate) flow: &'a Arc<Flow>,
+    bombs: &'a mut u8,
+    shared: &'a mut Shared,
+    pub(crate) events: &'a mut Vec<HttpEvent>,
+}
+
+impl Out<'_> {
+    /// The number of the next exchange; asked for when its first head is whole.
+    pub(crate) fn next_id(&mut self) -> ExchangeId {
+        self.shared.exchanges += 1;
+        ExchangeId(self.shared.exchanges)
+    }
+
+    /// A body as these header fields describe it.
+    pub(crate) fn body(&self, headers: &[Header]) -> body::Assembler {
+        body::Assembler::new(headers, *self.bombs, &self.shared.budget)
+    }
+
+    /// A body that nothing describes: a WebSocket message.
+    pub(crate) fn plain_body(&self) -> body::Assembler {
+        body::Assembler::plain(&self.shared.budget)
+    }
+
+    pub(crate) fn bomb(&mut self) {
+        *self.bombs = self.bombs.saturating_add(1);
+    }
+
+    pub(crate) fn frame(&mut self, id: ExchangeId, dir: Direction, ts: Timestamp, frame: Frame) {
+        self.events.push(HttpEvent::Frame { id, flow: self.flow.clone(), ts, dir, frame });
+    }
+
+    /// Something outside of any exchange.
+    pub(crate) fn anomaly(&mut self, dir: Direction, ts: Timestamp, anomaly: Anomaly, bytes: u64) {
+        self.events.push(HttpEvent::Anomaly { flow: self.flow.clone(), ts, dir, anomaly, bytes });
+    }
+}
+
+/// The protocol of a connection, with its state. Each engine has `data`, `gap` and `close`.
+enum Engine {
+    /// No byte told the protocol yet.
+    Undecided(Box<detect::Undecided>),
+    Opaque(detect::Opaque),
+}
+
+impl Default for Engine {
+    fn default() -> Engine {
+        Engine::Opaque(detect::Opaque::default())
+    }
+}
+
+/// Whether the connection speaks on as before.
+enum Next {
+    Stay,
+    /// Another protocol from here on, which also gets what was not consumed, in order.
+    Become(Engine, Vec<Piece>),
+}
+
+/// What an HTTP/1 message turned its connection into.
+pub(crate) enum Upgrade {
+    /// RFC 6455: `id` is the upgrade exchange, `client` the direction of its request, `extensions` the response's
+    /// `Sec-WebSocket-Extensions`.
+    Websocket { id: ExchangeId, client: Direction, extensions: Bytes },
+    /// RFC 7540 section 3.2: the request that asked for it is stream 1, its answer comes as HTTP/2.
+    H2c { id: ExchangeId, client: Direction, request: Arc<Request> },
+    /// CONNECT, or a protocol we do not know: its first bytes tell.
+    Tunnel,
+}
+
+impl Engine {
+    fn feed(&mut self, piece: Piece, out: &mut Out<'_>) -> Next {
+        let Piece { dir, ts, what } = piece;
+        match self {
+            Engine::Undecided(undecided) => undecided.feed(Piece { dir, ts, what }, out),
+            Engine::Opaque(opaque) => {
+                opaque.feed(dir, &what);
+                Next::Stay
+            }
+        }
+    }
+
+    fn close(&mut self, ts: Timestamp, _evicted: bool, out: &mut Out<'_>) {
+        match self {
+            Engine::Undecided(undecided) => undecided.close(ts, out),
+            Engine::Opaque(opaque) => opaque.close(ts, out),
+        }
+    }
+}
+
+/// Adds what is not in the list yet.
+pub(crate) fn note<T: PartialEq>(list: &mut Vec<T>, item: T) {
+    if !list.contains(&item) {
+        list.push(item);
+    }
 }

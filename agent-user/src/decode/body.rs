@@ -1,0 +1,373 @@
+//! One message body, whatever carried it: content codings undone, hashed, counted, kept within bounds, and cut into frames as
+//! they arrive.
+//!
+//! In: the bytes after transfer decoding, in order, and the holes between them. Out: frames at once, [`Assembled`] at the end.
+//! It knows nothing of message framing: the protocol above says where a body begins and ends.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::{Bytes, BytesMut};
+use sha2::{Digest, Sha256};
+
+use crate::base::limits::{BODIES_KEPT_TOTAL, BODY_KEPT, BOMBS};
+use crate::base::{Anomaly, Incomplete, LossCause, Sensitive};
+
+use super::coding::{self, Coding, Decoder, Fault, Refused};
+use super::sse::Sse;
+use super::{Body, Frame, Header, note};
+
+/// The coded bytes ended before their stream did.
+pub(crate) const CONTENT_CUT: Incomplete = Incomplete::new("content_truncated");
+/// Too many bombs on this connection: bodies are no longer decoded.
+pub(crate) const LIMIT_BOMBS: Anomaly = Anomaly::new("limit.bombs");
+
+/// All kept bytes of all open bodies of the process, counted together.
+#[derive(Clone, Default)]
+pub(crate) struct Budget(Arc<AtomicUsize>);
+
+impl Budget {
+    fn take(&self, bytes: usize) -> bool {
+        let before = self.0.fetch_add(bytes, Ordering::Relaxed);
+        let fits = before.saturating_add(bytes) <= BODIES_KEPT_TOTAL;
+        if !fits {
+            self.0.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        fits
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.0.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// What a body turned out to be.
+#[derive(Debug, Default)]
+pub(crate) struct Assembled {
+    pub(crate) body: Body,
+    /// Frames that were handed on.
+    pub(crate) events: u64,
+    pub(crate) incomplete: Vec<Incomplete>,
+    pub(crate) anomalies: Vec<Anomaly>,
+    pub(crate) was_bomb: bool,
+}
+
+/// How a body is cut into frames; what is no stream has none.
+enum Framing {
+    Whole,
+    Sse(Box<Sse>),
+}
+
+impl Framing {
+    fn of(content_type: Option<&[u8]>) -> Framing {
+        let media_type = content_type.unwrap_or_default().split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
+        if media_type.eq_ignore_ascii_case(b"text/event-stream") { Framing::Sse(Box::default()) } else { Framing::Whole }
+    }
+
+    fn push(&mut self, bytes: &[u8], frames: &mut Vec<Frame>, odd: &mut Vec<Anomaly>) {
+        match self {
+            Framing::Whole => {}
+            Framing::Sse(sse) => sse.push(bytes, frames, odd),
+        }
+    }
+
+    fn gap(&mut self) {
+        match self {
+            Framing::Whole => {}
+            Framing::Sse(sse) => sse.gap(),
+        }
+    }
+
+    fn end(&mut self, _frames: &mut Vec<Frame>, odd: &mut Vec<Anomaly>) {
+        match self {
+            Framing::Whole => {}
+            Framing::Sse(sse) => sse.end(odd),
+        }
+    }
+}
+
+pub(crate) struct Assembler {
+    decoder: Coded,
+    /// Bytes before content decoding.
+    raw: u64,
+    plain: Plain,
+}
+
+/// Where the content decoding stands.
+enum Coded {
+    Identity,
+    Running(Box<Running>),
+    /// Not decoded: bytes stand for themselves.
+    Raw,
+    /// The stream broke: what follows is counted as it came, but means nothing.
+    Broken {
+        raw: Sha256,
+    },
+    /// A hole or a bomb: what follows is dropped.
+    Dropped,
+}
+
+/// A coded body whose first bytes are wrong was never coded at all, whatever its header says: some servers read it anyway.
+const PROBATION: usize = 64;
+
+struct Running {
+    decoder: Decoder,
+    /// SHA-256 of the bytes as they came, for a body that turns out not to be decodable.
+    raw: Sha256,
+    probation: Vec<u8>,
+}
+
+impl Running {
+    /// During probation bytes go in one by one, so that the verdict does not depend on how they were cut.
+    fn push(&mut self, bytes: &[u8], sink: &mut dyn FnMut(&[u8])) -> Result<(), Fault> {
+        self.raw.update(bytes);
+        let early = bytes.len().min(PROBATION - self.probation.len());
+        for byte in &bytes[..early] {
+            self.probation.push(*byte);
+            self.decoder.push(std::slice::from_ref(byte), sink)?;
+        }
+        self.decoder.push(&bytes[early..], sink)
+    }
+
+    fn was_never_coded(&self) -> bool {
+        self.probation.len() < PROBATION && !self.decoder.has_output()
+    }
+}
+
+impl Assembler {
+    /// A body as its header fields describe it. `bombs` is the number of bombs seen on this connection.
+    pub(crate) fn new(headers: &[Header], bombs: u8, budget: &Budget) -> Assembler {
+        let values = headers.iter().filter(|header| &*header.name == "content-encoding");
+        let codings = Coding::list(values.map(|header| header.value.expose_content().as_ref()));
+        let framing = Framing::of(super::header(headers, "content-type"));
+        Assembler::build(codings, framing, bombs, budget)
+    }
+
+    /// A body without header fields of its own: a WebSocket message, a part of something larger.
+    pub(crate) fn plain(budget: &Budget) -> Assembler {
+        Assembler::build(Ok(Vec::new()), Framing::Whole, 0, budget)
+    }
+
+    fn build(codings: Result<Vec<Coding>, Refused>, framing: Framing, bombs: u8, budget: &Budget) -> Assembler {
+        let mut plain = Plain::new(framing, budget);
+        let decoder = match codings {
+            Ok(codings) if codings.is_empty() => Coded::Identity,
+            Ok(codings) if bombs < BOMBS => {
+                Coded::Running(Box::new(Running { decoder: Decoder::new(&codings), raw: Sha256::new(), probation: Vec::new() }))
+            }
+            Ok(_) => {
+                note(&mut plain.anomalies, LIMIT_BOMBS);
+                Coded::Raw
+            }
+            Err(refused) => {
+                if refused == Refused::Layers {
+                    note(&mut plain.anomalies, coding::LIMIT_LAYERS);
+                }
+                Coded::Raw
+            }
+        };
+        Assembler { decoder, raw: 0, plain }
+    }
+
+    pub(crate) fn data(&mut self, bytes: &Bytes, frames: &mut Vec<Frame>) {
+        self.raw += bytes.len() as u64;
+        match &mut self.decoder {
+            Coded::Identity => self.plain.bytes(bytes, frames),
+            Coded::Raw => self.plain.raw(bytes, frames),
+            Coded::Broken { raw } => raw.update(bytes),
+            Coded::Dropped => {}
+            Coded::Running(running) => {
+                let before = running.probation.len();
+                let plain = &mut self.plain;
+                let Err(fault) = running.push(bytes, &mut |piece| plain.slice(piece, frames)) else { return };
+                if fault == Fault::Bomb {
+                    note(&mut plain.incomplete, Incomplete::BODY_OVER_LIMIT);
+                    note(&mut plain.anomalies, coding::LIMIT_EXPANSION);
+                    plain.was_bomb = true;
+                    self.decoder = Coded::Dropped;
+                } else if running.was_never_coded() {
+                    let early = Bytes::copy_from_slice(&running.probation[..before]);
+                    plain.raw(&early, frames);
+                    plain.raw(bytes, frames);
+                    self.decoder = Coded::Raw;
+                } else {
+                    self.decoder = Coded::Broken { raw: running.raw.clone() };
+                }
+            }
+        }
+    }
+
+    /// Bytes of the body are missing here. What comes after it is counted and hashed, but no longer kept: it would read as if
+    /// it followed.
+    pub(crate) fn gap(&mut self, cause: &LossCause) {
+        note(&mut self.plain.incomplete, Incomplete::gap(cause));
+        self.plain.hole = true;
+        self.plain.framing.gap();
+        if matches!(self.decoder, Coded::Running(_)) {
+            self.decoder = Coded::Dropped;
+        }
+    }
+
+    /// The protocol above knows that the body is not whole.
+    pub(crate) fn cut(&mut self, reason: Incomplete) {
+        note(&mut self.plain.incomplete, reason);
+        self.plain.cut = true;
+    }
+
+    pub(crate) fn finish(mut self, frames: &mut Vec<Frame>) -> Assembled {
+        match &self.decoder {
+            Coded::Running(running) => {
+                if running.decoder.has_trailing() {
+                    note(&mut self.plain.anomalies, coding::TRAILING);
+                }
+                if !running.decoder.is_complete() {
+                    self.cut(CONTENT_CUT);
+                }
+            }
+            Coded::Raw if self.raw > 0 => note(&mut self.plain.incomplete, Incomplete::UNDECODABLE),
+            Coded::Broken { raw } => {
+                self.plain.hash = raw.clone();
+                self.plain.len = self.raw;
+                note(&mut self.plain.incomplete, Incomplete::UNDECODABLE);
+            }
+            Coded::Identity | Coded::Raw | Coded::Dropped => {}
+        }
+        self.plain.finish(frames)
+    }
+}
+
+/// The decoded side.
+struct Plain {
+    framing: Framing,
+    hash: Sha256,
+    len: u64,
+    kept: Kept,
+    hole: bool,
+    cut: bool,
+    was_bomb: bool,
+    events: u64,
+    incomplete: Vec<Incomplete>,
+    anomalies: Vec<Anomaly>,
+}
+
+impl Plain {
+    fn new(framing: Framing, budget: &Budget) -> Plain {
+        Plain {
+            framing,
+            hash: Sha256::new(),
+            len: 0,
+            kept: Kept::new(budget),
+            hole: false,
+            cut: false,
+            was_bomb: false,
+            events: 0,
+            incomplete: Vec::new(),
+            anomalies: Vec::new(),
+        }
+    }
+
+    fn bytes(&mut self, bytes: &Bytes, frames: &mut Vec<Frame>) {
+        if !self.hole {
+            self.kept.bytes(bytes);
+        }
+        self.read(bytes, frames);
+    }
+
+    fn slice(&mut self, bytes: &[u8], frames: &mut Vec<Frame>) {
+        if !self.hole {
+            self.kept.slice(bytes);
+        }
+        self.read(bytes, frames);
+    }
+
+    /// Bytes that could not be decoded: counted and kept as they are, but no frames are read from them.
+    fn raw(&mut self, bytes: &Bytes, frames: &mut Vec<Frame>) {
+        self.framing = Framing::Whole;
+        self.bytes(bytes, frames);
+    }
+
+    fn read(&mut self, bytes: &[u8], frames: &mut Vec<Frame>) {
+        self.hash.update(bytes);
+        self.len += bytes.len() as u64;
+        let before = frames.len();
+        self.framing.push(bytes, frames, &mut self.anomalies);
+        self.events += (frames.len() - before) as u64;
+    }
+
+    fn finish(mut self, frames: &mut Vec<Frame>) -> Assembled {
+        let before = frames.len();
+        self.framing.end(frames, &mut self.anomalies);
+        self.events += (frames.len() - before) as u64;
+        let complete = self.incomplete.is_empty() && !self.cut;
+        if self.kept.over {
+            note(&mut self.incomplete, Incomplete::BODY_OVER_LIMIT);
+        }
+        let body =
+            Body { kept: Sensitive::new(self.kept.finish()), len: self.len, sha256: self.hash.finalize().into(), complete };
+        Assembled { body, events: self.events, incomplete: self.incomplete, anomalies: self.anomalies, was_bomb: self.was_bomb }
+    }
+}
+
+/// The first bytes of a body. A body that came in one piece is kept without copying it.
+struct Kept {
+    budget: Budget,
+    taken: usize,
+    first: Bytes,
+    rest: BytesMut,
+    over: bool,
+}
+
+impl Kept {
+    fn new(budget: &Budget) -> Kept {
+        Kept { budget: budget.clone(), taken: 0, first: Bytes::new(), rest: BytesMut::new(), over: false }
+    }
+
+    fn len(&self) -> usize {
+        self.first.len() + self.rest.len()
+    }
+
+    /// How many of `bytes` more may be kept; fewer than asked only once.
+    fn allow(&mut self, bytes: usize) -> usize {
+        if self.over {
+            return 0;
+        }
+        let mut allowed = bytes.min(BODY_KEPT - self.len());
+        if !self.budget.take(allowed) {
+            allowed = 0;
+        }
+        self.taken += allowed;
+        self.over = allowed < bytes;
+        allowed
+    }
+
+    fn bytes(&mut self, bytes: &Bytes) {
+        if self.len() > 0 {
+            return self.slice(bytes);
+        }
+        let allowed = self.allow(bytes.len());
+        self.first = bytes.slice(..allowed);
+    }
+
+    fn slice(&mut self, bytes: &[u8]) {
+        let allowed = self.allow(bytes.len());
+        if allowed == 0 {
+            return;
+        }
+        if !self.first.is_empty() {
+            let first = std::mem::take(&mut self.first);
+            self.rest.reserve((first.len() + allowed).next_power_of_two());
+            self.rest.extend_from_slice(&first);
+        }
+        self.rest.extend_from_slice(&bytes[..allowed]);
+    }
+
+    fn finish(mut self) -> Bytes {
+        if self.first.is_empty() { std::mem::take(&mut self.rest).freeze() } else { std::mem::take(&mut self.first) }
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.budget.give_back(self.taken);
+    }
+}

@@ -1,0 +1,310 @@
+//! Content codings undone step by step: gzip (RFC 1952, several members), deflate (zlib or raw), br (RFC 7932), zstd (RFC 8878),
+//! stacked.
+//!
+//! In: coded bytes in any split. Out: decoded bytes through a callback, a piece of at most [`PIECE`] at a time, so a bomb is
+//! noticed before it is anywhere in memory. A stream that is damaged or expands too far stops; what came before stands.
+//!
+//! flate2 over zlib-rs (inflate in safe Rust, at zlib-ng's speed) and brotli-decompressor (safe Rust, the reference decoder's
+//! port) and the zstd library (RFC 8878's reference; pure Rust decoders are several times slower) all offer the step-wise
+//! interface that a cap needs.
+
+use brotli_decompressor::{BrotliDecompressStream, BrotliResult, BrotliState, StandardAlloc};
+use flate2::{Decompress, FlushDecompress, Status};
+use zstd::stream::raw::{DParameter, InBuffer, Operation, OutBuffer};
+
+use crate::base::Anomaly;
+use crate::base::limits::{CONTENT_LAYERS, EXPANSION_FREE, EXPANSION_RATIO};
+
+/// Decoded bytes that exist at once per layer.
+const PIECE: usize = 16 << 10;
+
+/// RFC 9659: a window above 8 MiB is refused, or each stream could ask for 128 MiB.
+const ZSTD_WINDOW_LOG: u32 = 23;
+
+/// Expanded far beyond its size: a bomb.
+pub(crate) const LIMIT_EXPANSION: Anomaly = Anomaly::new("limit.expansion_ratio");
+/// More codings stacked than anyone needs.
+pub(crate) const LIMIT_LAYERS: Anomaly = Anomaly::new("limit.content_layers");
+/// Bytes after the end of the coded stream: some readers drop them, some fail.
+pub(crate) const TRAILING: Anomaly = Anomaly::new("content.ambiguous_trailing_bytes");
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Coding {
+    Gzip,
+    Deflate,
+    Brotli,
+    Zstd,
+}
+
+/// Why a list of codings cannot be undone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    Unknown,
+    Layers,
+}
+
+impl Coding {
+    /// The codings of one or more `Content-Encoding` values in the order they were applied; `identity` is none.
+    pub(crate) fn list<'a>(values: impl Iterator<Item = &'a [u8]>) -> Result<Vec<Coding>, Refused> {
+        let mut codings = Vec::new();
+        for token in values.flat_map(|value| value.split(|&byte| byte == b',')) {
+            match token.trim_ascii().to_ascii_lowercase().as_slice() {
+                b"" | b"identity" => {}
+                b"gzip" | b"x-gzip" => codings.push(Coding::Gzip),
+                b"deflate" => codings.push(Coding::Deflate),
+                b"br" => codings.push(Coding::Brotli),
+                b"zstd" => codings.push(Coding::Zstd),
+                _ => return Err(Refused::Unknown),
+            }
+            if codings.len() > CONTENT_LAYERS {
+                return Err(Refused::Layers);
+            }
+        }
+        Ok(codings)
+    }
+}
+
+/// Why decoding stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    Damaged,
+    Bomb,
+}
+
+/// A stack of codings being undone.
+pub(crate) struct Decoder {
+    /// The last applied coding first.
+    layers: Vec<Layer>,
+    raw: u64,
+}
+
+impl Decoder {
+    /// `codings` in the order they were applied.
+    pub(crate) fn new(codings: &[Coding]) -> Decoder {
+        Decoder { layers: codings.iter().rev().map(|&coding| Layer::new(coding)).collect(), raw: 0 }
+    }
+
+    /// Whether decoded bytes came out already.
+    pub(crate) fn has_output(&self) -> bool {
+        self.layers.last().is_some_and(|layer| layer.made > 0)
+    }
+
+    pub(crate) fn push(&mut self, input: &[u8], sink: &mut dyn FnMut(&[u8])) -> Result<(), Fault> {
+        run(&mut self.layers, &mut self.raw, input, true, sink)
+    }
+
+    /// Whether the stream may end here.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.layers.iter().all(Layer::may_end)
+    }
+
+    pub(crate) fn has_trailing(&self) -> bool {
+        self.layers.iter().any(|layer| layer.trailing)
+    }
+}
+
+/// Feeds `input` to the first layer and what it makes to the rest.
+fn run(layers: &mut [Layer], raw: &mut u64, mut input: &[u8], outermost: bool, sink: &mut dyn FnMut(&[u8])) -> Result<(), Fault> {
+    let Some((layer, inner)) = layers.split_first_mut() else {
+        sink(input);
+        return Ok(());
+    };
+    let mut piece = [0; PIECE];
+    loop {
+        let step = layer.step(input, &mut piece);
+        input = &input[step.taken..];
+        if outermost {
+            *raw += step.taken as u64;
+        }
+        let allowed = layer.allow(step.made, *raw);
+        if allowed > 0 {
+            run(inner, raw, &piece[..allowed], false, sink)?;
+        }
+        if allowed < step.made {
+            return Err(Fault::Bomb);
+        }
+        if step.damaged {
+            return Err(Fault::Damaged);
+        }
+        if step.made < PIECE && (input.is_empty() || step.taken == 0 && step.made == 0) {
+            return Ok(());
+        }
+    }
+}
+
+#[derive(Default)]
+struct Step {
+    taken: usize,
+    /// Counts also what came out before the damage.
+    made: usize,
+    damaged: bool,
+}
+
+impl Step {
+    const DAMAGED: Step = Step { taken: 0, made: 0, damaged: true };
+
+    fn drop_all(input: &[u8]) -> Step {
+        Step { taken: input.len(), ..Step::default() }
+    }
+}
+
+struct Layer {
+    codec: Codec,
+    made: u64,
+    started: bool,
+    /// The codec's stream is at an end.
+    ended: bool,
+    trailing: bool,
+}
+
+enum Codec {
+    Gzip(Decompress),
+    /// zlib or raw: the first two bytes tell; until then they wait here.
+    Deflate {
+        waiting: Option<u8>,
+        inflate: Option<Decompress>,
+    },
+    Brotli(Box<BrotliState<StandardAlloc, StandardAlloc, StandardAlloc>>),
+    Zstd(Option<zstd::stream::raw::Decoder<'static>>),
+}
+
+const GZIP_WINDOW_BITS: u8 = 15;
+
+impl Layer {
+    fn new(coding: Coding) -> Layer {
+        let codec = match coding {
+            Coding::Gzip => Codec::Gzip(Decompress::new_gzip(GZIP_WINDOW_BITS)),
+            Coding::Deflate => Codec::Deflate { waiting: None, inflate: None },
+            Coding::Brotli => Codec::Brotli(Box::new(BrotliState::new(
+                StandardAlloc::default(),
+                StandardAlloc::default(),
+                StandardAlloc::default(),
+            ))),
+            Coding::Zstd => Codec::Zstd(zstd_decoder()),
+        };
+        Layer { codec, made: 0, started: false, ended: false, trailing: false }
+    }
+
+    fn may_end(&self) -> bool {
+        !self.started || self.ended
+    }
+
+    /// How many of `made` new bytes may pass. The ratio is looked at whenever another [`EXPANSION_FREE`] bytes are full, so
+    /// that the answer does not depend on how the input was cut.
+    fn allow(&mut self, made: usize, raw: u64) -> usize {
+        let before = self.made;
+        self.made += made as u64;
+        let full = self.made / EXPANSION_FREE * EXPANSION_FREE;
+        if full > before && full > raw.saturating_mul(EXPANSION_RATIO) && self.made > full {
+            let allowed = usize::try_from(full - before).expect("no more than one piece");
+            self.made = full;
+            return allowed;
+        }
+        made
+    }
+
+    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Step {
+        if !input.is_empty() {
+            self.started = true;
+        }
+        let Layer { codec, ended, trailing, .. } = self;
+        match codec {
+            Codec::Gzip(inflate) => {
+                if *ended && !input.is_empty() {
+                    // Another member, or bytes that belong to nobody (RFC 1952 section 2.2).
+                    if *trailing || input[0] != 0x1f {
+                        *trailing = true;
+                        return Step::drop_all(input);
+                    }
+                    *inflate = Decompress::new_gzip(GZIP_WINDOW_BITS);
+                    *ended = false;
+                }
+                step_inflate(inflate, input, output, ended)
+            }
+            Codec::Deflate { waiting, inflate } => step_deflate(waiting, inflate, input, output, ended, trailing),
+            Codec::Brotli(state) => {
+                if *ended {
+                    *trailing |= !input.is_empty();
+                    return Step::drop_all(input);
+                }
+                step_brotli(state, input, output, ended)
+            }
+            Codec::Zstd(Some(decoder)) => step_zstd(decoder, input, output, ended),
+            Codec::Zstd(None) => Step::DAMAGED,
+        }
+    }
+}
+
+fn zstd_decoder() -> Option<zstd::stream::raw::Decoder<'static>> {
+    let mut decoder = zstd::stream::raw::Decoder::new().ok()?;
+    decoder.set_parameter(DParameter::WindowLogMax(ZSTD_WINDOW_LOG)).ok()?;
+    Some(decoder)
+}
+
+fn step_inflate(inflate: &mut Decompress, input: &[u8], output: &mut [u8], ended: &mut bool) -> Step {
+    let (taken, made) = (inflate.total_in(), inflate.total_out());
+    let status = inflate.decompress(input, output, FlushDecompress::None);
+    *ended = matches!(status, Ok(Status::StreamEnd));
+    let difference = |now: u64, before: u64| usize::try_from(now - before).expect("bounded by the slices given");
+    Step { taken: difference(inflate.total_in(), taken), made: difference(inflate.total_out(), made), damaged: status.is_err() }
+}
+
+/// RFC 9110 section 8.4.1.2 means zlib; some servers send raw deflate.
+fn step_deflate(
+    waiting: &mut Option<u8>,
+    inflate: &mut Option<Decompress>,
+    input: &[u8],
+    output: &mut [u8],
+    ended: &mut bool,
+    trailing: &mut bool,
+) -> Step {
+    if *ended {
+        *trailing |= !input.is_empty();
+        return Step::drop_all(input);
+    }
+    if let Some(inflate) = inflate {
+        return step_inflate(inflate, input, output, ended);
+    }
+    let (first, second) = match (*waiting, input) {
+        (_, []) => return Step::default(),
+        (None, [first]) => {
+            *waiting = Some(*first);
+            return Step::drop_all(input);
+        }
+        (None, [first, second, ..]) => (*first, *second),
+        (Some(first), [second, ..]) => (first, *second),
+    };
+    let is_zlib = first & 0x0f == 8 && (u16::from(first) << 8 | u16::from(second)).is_multiple_of(31);
+    let inflate = inflate.insert(Decompress::new(is_zlib));
+    if let Some(first) = waiting.take() {
+        // One byte of a stream holds a block header at most: nothing comes out of it yet.
+        if step_inflate(inflate, &[first], output, ended).damaged {
+            return Step::DAMAGED;
+        }
+    }
+    step_inflate(inflate, input, output, ended)
+}
+
+fn step_brotli(
+    state: &mut BrotliState<StandardAlloc, StandardAlloc, StandardAlloc>,
+    input: &[u8],
+    output: &mut [u8],
+    ended: &mut bool,
+) -> Step {
+    let (mut left, mut taken, mut room, mut made, mut total) = (input.len(), 0, output.len(), 0, 0);
+    let result = BrotliDecompressStream(&mut left, &mut taken, input, &mut room, &mut made, output, &mut total, state);
+    *ended = matches!(result, BrotliResult::ResultSuccess);
+    Step { taken, made, damaged: matches!(result, BrotliResult::ResultFailure) }
+}
+
+fn step_zstd(decoder: &mut zstd::stream::raw::Decoder<'static>, input: &[u8], output: &mut [u8], ended: &mut bool) -> Step {
+    if input.is_empty() && *ended {
+        return Step::default();
+    }
+    let mut input = InBuffer::around(input);
+    let mut output = OutBuffer::around(output);
+    let result = decoder.run(&mut input, &mut output);
+    // Zero: a frame is done and flushed; the next byte begins another.
+    *ended = matches!(result, Ok(0));
+    Step { taken: input.pos(), made: output.pos(), damaged: result.is_err() }
+}

@@ -1,0 +1,159 @@
+//! Server-sent events (WHATWG HTML, section 9.2): bytes of a body become [`Frame::Sse`].
+//!
+//! In: decoded body bytes in any split. Out: one frame per dispatched event. An event that the stream's end or a hole cuts is
+//! not dispatched, as in a browser; a line or an event over the bound is given up and named.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use memchr::{memchr, memchr2};
+
+use crate::base::limits::FRAME_BYTES;
+use crate::base::{Anomaly, Sensitive};
+
+use super::{Frame, note};
+
+/// A line or event that never ends.
+pub(crate) const LIMIT_EVENT: Anomaly = Anomaly::new("limit.sse_event");
+/// The stream ended inside an event: a browser drops it, other readers may not.
+pub(crate) const UNFINISHED: Anomaly = Anomaly::new("sse.ambiguous_unfinished_event");
+
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+#[derive(Default)]
+pub(crate) struct Sse {
+    /// The part of a line that came so far.
+    line: Vec<u8>,
+    /// The start of this line is not in `line`: a hole or the bound took it.
+    line_cut: bool,
+    /// Nothing counts until the next blank line.
+    skipping: bool,
+    after_cr: bool,
+    past_first_line: bool,
+    /// Data lines, each with a line feed after it.
+    data: Vec<u8>,
+    event: Option<Arc<str>>,
+    id: Option<Arc<str>>,
+    /// The type of an earlier event: streams repeat a handful of them.
+    known_event: Option<Arc<str>>,
+}
+
+impl Sse {
+    pub(crate) fn push(&mut self, mut bytes: &[u8], frames: &mut Vec<Frame>, odd: &mut Vec<Anomaly>) {
+        while let Some(&first) = bytes.first() {
+            if std::mem::take(&mut self.after_cr) && first == b'\n' {
+                bytes = &bytes[1..];
+                continue;
+            }
+            let Some(end) = memchr2(b'\r', b'\n', bytes) else { return self.wait(bytes, odd) };
+            self.after_cr = bytes[end] == b'\r';
+            if self.line.is_empty() && !self.line_cut {
+                self.end_line(&bytes[..end], frames, odd);
+            } else {
+                self.wait(&bytes[..end], odd);
+                let mut line = std::mem::take(&mut self.line);
+                if !std::mem::take(&mut self.line_cut) {
+                    self.end_line(&line, frames, odd);
+                }
+                line.clear();
+                self.line = line;
+            }
+            bytes = &bytes[end + 1..];
+        }
+    }
+
+    /// Bytes are missing here.
+    pub(crate) fn gap(&mut self) {
+        self.forget();
+        self.line.clear();
+        self.line_cut = true;
+        self.skipping = true;
+        self.after_cr = false;
+        self.past_first_line = true;
+    }
+
+    pub(crate) fn end(&mut self, odd: &mut Vec<Anomaly>) {
+        if !self.data.is_empty() || self.line.starts_with(b"data") {
+            note(odd, UNFINISHED);
+        }
+    }
+
+    fn wait(&mut self, part: &[u8], odd: &mut Vec<Anomaly>) {
+        if self.line_cut {
+            return;
+        }
+        if self.line.len() + part.len() > FRAME_BYTES {
+            self.give_up(odd);
+            self.line = Vec::new();
+            self.line_cut = true;
+            return;
+        }
+        self.line.extend_from_slice(part);
+    }
+
+    fn give_up(&mut self, odd: &mut Vec<Anomaly>) {
+        note(odd, LIMIT_EVENT);
+        self.forget();
+        self.data = Vec::new();
+        self.skipping = true;
+    }
+
+    fn forget(&mut self) {
+        self.data.clear();
+        self.event = None;
+        self.id = None;
+    }
+
+    fn end_line(&mut self, line: &[u8], frames: &mut Vec<Frame>, odd: &mut Vec<Anomaly>) {
+        let first_line = !std::mem::replace(&mut self.past_first_line, true);
+        let line = if first_line { line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line) } else { line };
+        if line.is_empty() {
+            if !std::mem::take(&mut self.skipping) {
+                self.dispatch(frames);
+            }
+            self.forget();
+            return;
+        }
+        if self.skipping {
+            return;
+        }
+        let (field, value) = match memchr(b':', line) {
+            Some(colon) => (&line[..colon], &line[colon + 1..]),
+            None => (line, &[][..]),
+        };
+        let value = value.strip_prefix(b" ").unwrap_or(value);
+        match field {
+            b"data" => {
+                if self.data.len() + value.len() >= FRAME_BYTES {
+                    return self.give_up(odd);
+                }
+                self.data.extend_from_slice(value);
+                self.data.push(b'\n');
+            }
+            b"event" => self.event = Some(self.event_name(value)),
+            b"id" if !value.contains(&0) => self.id = Some(String::from_utf8_lossy(value).into()),
+            // `retry`, comments (an empty field name) and unknown fields change nothing that was said.
+            _ => {}
+        }
+    }
+
+    fn event_name(&mut self, name: &[u8]) -> Arc<str> {
+        match &self.known_event {
+            Some(known) if known.as_bytes() == name => known.clone(),
+            _ => {
+                let name: Arc<str> = String::from_utf8_lossy(name).into();
+                self.known_event = Some(name.clone());
+                name
+            }
+        }
+    }
+
+    fn dispatch(&mut self, frames: &mut Vec<Frame>) {
+        let Some((_, data)) = self.data.split_last() else { return };
+        frames.push(Frame::Sse {
+            event: self.event.take().unwrap_or_default(),
+            data: Sensitive::new(Bytes::copy_from_slice(data)),
+            id: self.id.take(),
+        });
+    }
+}
