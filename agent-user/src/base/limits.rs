@@ -51,3 +51,7 @@ pub const FRAME_BYTES: usize = 1 << 20;
 /// Bytes that wait while a connection's protocol is not known yet. A stranger's protocol never becomes known; then the bytes
 /// are only counted.
 pub const UNDECIDED_BYTES: usize = 64 << 10;
+
+/// Bytes of an HPACK dynamic table, as the encoder counts them. An encoder may claim any size; past this the oldest entries are
+/// forgotten and references to them are unknown.
+pub const HPACK_TABLE_BYTES: usize = 64 << 10;

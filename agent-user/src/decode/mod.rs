@@ -6,6 +6,7 @@
 mod body;
 mod coding;
 mod detect;
+mod hpack;
 mod http1;
 pub mod json;
 mod sse;
