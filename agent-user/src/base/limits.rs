@@ -23,6 +23,9 @@ pub const HEAD_BYTES: usize = 64 << 10;
 /// Fields in one head.
 pub const HEAD_FIELDS: usize = 256;
 
+/// One chunk-size line with its extensions. Extensions have no meaning here; a flood of them is dropped.
+pub const CHUNK_LINE: usize = 4 << 10;
+
 /// Pipelined or multiplexed exchanges open on one connection.
 pub const OPEN_EXCHANGES: usize = 512;
 
@@ -55,3 +58,10 @@ pub const UNDECIDED_BYTES: usize = 64 << 10;
 /// Bytes of an HPACK dynamic table, as the encoder counts them. An encoder may claim any size; past this the oldest entries are
 /// forgotten and references to them are unknown.
 pub const HPACK_TABLE_BYTES: usize = 64 << 10;
+
+/// Bytes that wait in all directions of all connections together, so that many connections with a hole each cannot add up.
+pub const REASSEMBLY_TOTAL: usize = 128 << 20;
+
+/// Socket records remembered until their connection speaks or closes. Past it the oldest is forgotten, and its connection has no
+/// peer address.
+pub const SOCKETS: usize = 65_536;
