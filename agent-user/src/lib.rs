@@ -20,6 +20,8 @@ pub mod decide;
 pub mod decode;
 pub mod deliver;
 pub mod pipeline;
+#[cfg(feature = "live")]
+pub mod probes;
 pub mod reassemble;
 pub mod understand;
 

@@ -1,1 +1,198 @@
+//! The bytes that kernel and daemon agree on: ring records, map keys and values, counters, names.
+//!
+//! Every record starts with a [`Header`]. Numbers are in host order: both ends run on one machine. A change here changes both ends;
+//! the object is embedded in the daemon, so they never meet another version.
+
 #![no_std]
+
+/// Kinds of [`Header::kind`].
+pub mod kind {
+    pub const EXEC: u16 = 1;
+    pub const FORK: u16 = 2;
+    pub const EXIT: u16 = 3;
+    pub const CHUNK: u16 = 4;
+    pub const CLOSE: u16 = 5;
+    pub const SNI: u16 = 6;
+    pub const BIND: u16 = 7;
+    pub const CONNECT: u16 = 8;
+    pub const ACCEPT: u16 = 9;
+    pub const FD_CLOSE: u16 = 10;
+    pub const LOST: u16 = 11;
+    pub const FILE: u16 = 12;
+    pub const MMAP: u16 = 13;
+    pub const ARGV: u16 = 14;
+}
+
+/// Where the plaintext was read: the attach cookie's low byte, and [`ChunkHead::source`].
+pub mod source {
+    pub const OPENSSL: u8 = 1;
+    pub const GNUTLS: u8 = 2;
+    pub const BORINGSSL: u8 = 3;
+    /// A socket's own bytes.
+    pub const PLAIN: u8 = 4;
+    /// A pipe or a unix socket.
+    pub const STDIO: u8 = 5;
+}
+
+/// How a read function reports its length: bits 8 to 15 of the attach cookie.
+pub mod result {
+    /// The return value is the length (`SSL_read`, `gnutls_record_recv`).
+    pub const LENGTH: u8 = 0;
+    /// 1 on success, the length behind the fourth argument (`SSL_read_ex`).
+    pub const POINTER_4: u8 = 1;
+}
+
+/// Puts a source and a result convention into an attach cookie.
+pub const fn cookie(source: u8, result: u8) -> u64 {
+    source as u64 | (result as u64) << 8
+}
+
+/// Start of every record.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Header {
+    /// `bpf_ktime_get_boot_ns`.
+    pub time: u64,
+    pub tgid: u32,
+    pub tid: u32,
+    pub kind: u16,
+    pub flags: u16,
+    /// Bytes of payload that follow the record's fixed part, where it has one.
+    pub length: u32,
+}
+
+/// Direction out of the process; else into it.
+pub const FLAG_OUT: u16 = 1;
+/// The call had more bytes than the cap: this is the last chunk of what was read.
+pub const FLAG_TRUNCATED: u16 = 2;
+/// This plaintext socket was accepted, not connected.
+pub const FLAG_SERVER: u16 = 4;
+
+/// A piece of plaintext. `object` and `generation` name the connection: a library object, or a socket by its fd.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ChunkHead {
+    pub header: Header,
+    pub object: u64,
+    pub generation: u64,
+    /// Offset of the first byte in its direction since the connection was first seen.
+    pub offset: u64,
+    pub fd: i32,
+    pub source: u32,
+}
+
+/// Size classes of a chunk's payload.
+pub const SMALL: usize = 512;
+pub const MEDIUM: usize = 4 << 10;
+pub const LARGE: usize = 16 << 10;
+
+#[repr(C)]
+pub struct Chunk<const N: usize> {
+    pub head: ChunkHead,
+    pub data: [u8; N],
+}
+
+/// A connection learned something: closed, bound to an fd, or lost bytes (`bytes` at `offset`, `cause` of [`loss`]).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Connection {
+    pub header: Header,
+    pub object: u64,
+    pub generation: u64,
+    pub offset: u64,
+    pub bytes: u64,
+    pub fd: i32,
+    pub cause: u32,
+}
+
+pub const NAME: usize = 256;
+
+/// A name of known length: SNI of a connection, path of a file or executable.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Named {
+    pub header: Header,
+    pub object: u64,
+    pub generation: u64,
+    /// EXEC: cgroup id.
+    pub extra: u64,
+    /// EXEC: user id. FILE: what was done.
+    pub word: u32,
+    pub parent: u32,
+    pub name: [u8; NAME],
+}
+
+pub const ARGV_BYTES: usize = 4 << 10;
+pub const ARGV_COUNT: usize = 64;
+
+/// The arguments of an exec that is about to happen, each ended by NUL.
+#[repr(C)]
+pub struct Argv {
+    pub header: Header,
+    pub data: [u8; ARGV_BYTES],
+}
+
+/// connect, accept.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SocketAddress {
+    pub header: Header,
+    pub fd: i32,
+    pub result: i32,
+    /// `struct sockaddr` as the process gave or got it: family first.
+    pub address: [u8; 28],
+    pub reserved: u32,
+}
+
+/// fork: `header` is the parent's.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Fork {
+    pub header: Header,
+    pub child: u32,
+    pub tracked: u32,
+}
+
+/// Index into the `COUNTERS` map.
+pub mod counter {
+    /// Probe hits with bytes of a watched process.
+    pub const HITS: u32 = 0;
+    /// Chunks handed to the ring, and their bytes.
+    pub const DELIVERED: u32 = 1;
+    pub const DELIVERED_BYTES: u32 = 2;
+    /// Chunks for which the ring had no room.
+    pub const RING_FULL: u32 = 3;
+    pub const RING_FULL_BYTES: u32 = 4;
+    /// Chunks that could not be read from the user's memory.
+    pub const READ_FAULT: u32 = 5;
+    pub const READ_FAULT_BYTES: u32 = 6;
+    /// Calls cut at the cap.
+    pub const TRUNCATED: u32 = 7;
+    pub const TRUNCATED_BYTES: u32 = 8;
+    /// Hits of processes that are not watched.
+    pub const FILTERED: u32 = 9;
+    /// Records other than chunks that found no room.
+    pub const EVENTS_LOST: u32 = 10;
+    /// Reads whose entry was not seen (attached in between) or was overwritten.
+    pub const UNPAIRED: u32 = 11;
+    /// Repeated writes after the library asked to retry.
+    pub const RETRIED: u32 = 12;
+    /// Chunks attempted: delivered plus every loss.
+    pub const CHUNKS: u32 = 13;
+    pub const COUNT: u32 = 16;
+}
+
+/// Causes in [`Connection::cause`].
+pub mod loss {
+    pub const RING_FULL: u32 = 1;
+    pub const READ_FAULT: u32 = 2;
+    pub const TRUNCATED: u32 = 3;
+}
+
+/// Flags in the `TRACKED` map.
+pub mod tracked {
+    /// Bytes of this process are copied.
+    pub const CONTENT: u32 = 1;
+    /// Its plaintext sockets and pipes, too.
+    pub const SYSCALLS: u32 = 2;
+}

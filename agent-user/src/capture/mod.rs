@@ -3,6 +3,8 @@
 //! In: ring records (`ring`, live) or recordings ([`recording`]). Out: [`Observation`]. It keeps no state and interprets nothing.
 
 pub mod recording;
+#[cfg(feature = "live")]
+pub mod ring;
 
 use std::sync::Arc;
 

@@ -1,0 +1,462 @@
+//! TLS libraries: reads at entry and return, writes at entry, what binds an object to a socket and a name.
+
+use agent_wire::{
+    Chunk, ChunkHead, Connection, FLAG_OUT, FLAG_TRUNCATED, LARGE, MEDIUM, NAME, Named, SMALL, counter, kind, loss, result,
+    source, tracked,
+};
+use aya_ebpf::EbpfContext;
+use aya_ebpf::helpers::generated::{
+    bpf_copy_from_user, bpf_get_attach_cookie, bpf_ktime_get_boot_ns, bpf_probe_read_user, bpf_probe_read_user_str,
+};
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_probe_read_user as read_user};
+use aya_ebpf::macros::{uprobe, uretprobe};
+use aya_ebpf::programs::{ProbeContext, RetProbeContext};
+
+use crate::maps::{CONNECTIONS, ConnectionKey, ConnectionState, INSIDE, Inside, NOWHERE, READS, RING, Read, TRACKED};
+use crate::{count, count_filtered, header, tgid};
+
+/// Most bytes read of one call; set by the loader.
+#[unsafe(no_mangle)]
+static CALL_BYTES: u32 = 4 << 20;
+
+/// Full chunks in the largest cap.
+const MOST_CHUNKS: u32 = 256;
+
+/// `SSL_CTRL_SET_TLSEXT_HOSTNAME` of openssl/tls1.h.
+const CTRL_SET_HOSTNAME: u64 = 55;
+
+pub(crate) fn watched(flag: u32) -> bool {
+    let everybody = 0_u32;
+    // SAFETY: map values are plain integers; a concurrent update gives the old or the new one.
+    let all = unsafe { TRACKED.get(everybody) }.is_some_and(|flags| flags & flag != 0);
+    all || unsafe { TRACKED.get(tgid()) }.is_some_and(|flags| flags & flag != 0)
+}
+
+/// See the module comment of `main`: the call is never taken.
+#[inline(always)]
+fn guard<C: EbpfContext>(context: &C) {
+    // SAFETY: reads a constant that the loader may change, so the compiler cannot drop the branch.
+    if unsafe { core::ptr::read_volatile(&raw const CALL_BYTES) } == 0 {
+        // SAFETY: the array is empty, so the call falls through.
+        unsafe { NOWHERE.tail_call(context, 0) };
+    }
+}
+
+#[inline(always)]
+fn cookie<C: EbpfContext>(context: &C) -> u64 {
+    // SAFETY: the helper reads the link's cookie of this context.
+    unsafe { bpf_get_attach_cookie(context.as_ptr()) }
+}
+
+fn key(object: u64) -> ConnectionKey {
+    ConnectionKey { object, tgid: tgid(), pad: 0 }
+}
+
+/// The state of a connection, made when it is first seen.
+#[inline(always)]
+pub(crate) fn connection(object: u64) -> Option<*mut ConnectionState> {
+    let key = key(object);
+    if let Some(known) = CONNECTIONS.get_ptr_mut(key) {
+        return Some(known);
+    }
+    let fresh = ConnectionState {
+        // SAFETY: the helper takes nothing.
+        generation: unsafe { bpf_ktime_get_boot_ns() },
+        out: 0,
+        inward: 0,
+        last_buffer: 0,
+        last_length: 0,
+        fd: -1,
+        exact: 0,
+        memory_bio: 0,
+        blocked: 0,
+        votes: 0,
+    };
+    let _ = CONNECTIONS.insert(key, fresh, 0);
+    CONNECTIONS.get_ptr_mut(key)
+}
+
+/// Entry of a read: `(object, buffer, length, length_at)`.
+#[uprobe]
+pub fn tls_read_enter(context: ProbeContext) -> u32 {
+    guard(&context);
+    if !watched(tracked::CONTENT) {
+        count_filtered();
+        return 0;
+    }
+    let thread = bpf_get_current_pid_tgid();
+    let (Some(object), Some(buffer)) = (context.arg::<u64>(0), context.arg::<u64>(1)) else { return 0 };
+    // SAFETY: the context of a probe is the saved registers.
+    let stack = unsafe { (*context.regs).rsp };
+    // Only the outermost call emits: a nested one stands deeper on the stack. An entry left over from a longjmp stands as deep or deeper.
+    // SAFETY: plain values.
+    if unsafe { READS.get(thread) }.is_some_and(|open| stack < open.stack) {
+        return 0;
+    }
+    let read = Read { object, buffer, length_at: context.arg::<u64>(3).unwrap_or(0), stack };
+    let _ = READS.insert(thread, read, 0);
+    mark(thread, object, 0);
+    0
+}
+
+/// Return of a read. A page that was swapped out is lost, and counted.
+#[uretprobe]
+pub fn tls_read_return(context: RetProbeContext) -> u32 {
+    guard(&context);
+    read_return::<false>(&context)
+}
+
+/// The same for kernels where a sleeping program is safe: a page that is not in memory is fetched. Sleepable programs may not hold a
+/// program array, so they have no guard against private stacks.
+#[uretprobe(sleepable)]
+pub fn tls_read_return_sleepable(context: RetProbeContext) -> u32 {
+    read_return::<true>(&context)
+}
+
+#[inline(always)]
+fn read_return<const SLEEP: bool>(context: &RetProbeContext) -> u32 {
+    let thread = bpf_get_current_pid_tgid();
+    // SAFETY: plain values; copied before the entry is removed.
+    let Some(read) = (unsafe { READS.get(thread) }).copied() else {
+        if watched(tracked::CONTENT) {
+            count(counter::UNPAIRED, 1);
+        }
+        return 0;
+    };
+    // SAFETY: the context of a probe is the saved registers.
+    let stack = unsafe { (*context.regs).rsp };
+    if stack < read.stack {
+        return 0;
+    }
+    let _ = READS.remove(thread);
+    let cookie = cookie(context);
+    let returned = context.ret::<u64>() as i32;
+    if returned <= 0 {
+        return 0;
+    }
+    let length = if (cookie >> 8) as u8 == result::POINTER_4 {
+        // SAFETY: the helper checks the address.
+        unsafe { read_user(read.length_at as *const u64) }.unwrap_or(0)
+    } else {
+        returned as u64
+    };
+    let Some(state) = connection(read.object) else { return 0 };
+    bind_received(thread, read.object, state);
+    // SAFETY: the map value stays valid for this run.
+    let (generation, offset, fd) = unsafe { ((*state).generation, (*state).inward, (*state).fd) };
+    // The offset moves before any reservation: what cannot be reserved is a hole of known size.
+    unsafe { (*state).inward = offset + length };
+    let part = Part { object: read.object, generation, offset, fd, flags: 0, source: cookie as u8 };
+    emit::<SLEEP>(&part, read.buffer, length);
+    0
+}
+
+/// Entry of a write: `(object, buffer, length)`.
+#[uprobe]
+pub fn tls_write_enter(context: ProbeContext) -> u32 {
+    guard(&context);
+    write_enter::<false>(&context)
+}
+
+#[uprobe(sleepable)]
+pub fn tls_write_enter_sleepable(context: ProbeContext) -> u32 {
+    write_enter::<true>(&context)
+}
+
+#[inline(always)]
+fn write_enter<const SLEEP: bool>(context: &ProbeContext) -> u32 {
+    if !watched(tracked::CONTENT) {
+        count_filtered();
+        return 0;
+    }
+    let thread = bpf_get_current_pid_tgid();
+    let cookie = cookie(context);
+    let (Some(object), Some(buffer), Some(mut length)) = (context.arg::<u64>(0), context.arg::<u64>(1), context.arg::<u64>(2))
+    else {
+        return 0;
+    };
+    if (cookie >> 8) as u8 == result::LENGTH && (cookie as u8) == source::OPENSSL {
+        // `int`: the upper half of the register is not defined.
+        let narrow = length as i32;
+        if narrow <= 0 {
+            return 0;
+        }
+        length = narrow as u64;
+    }
+    if length == 0 || length > u64::from(u32::MAX) {
+        return 0;
+    }
+    let Some(state) = connection(object) else { return 0 };
+    mark(thread, object, 1);
+    // SAFETY: the map value stays valid for this run.
+    let seen = unsafe { &mut *state };
+    if seen.blocked != 0 {
+        seen.blocked = 0;
+        // The same bytes again, or the part of them that was not taken.
+        let end = buffer + length == seen.last_buffer + seen.last_length;
+        if end || length == seen.last_length {
+            count(counter::RETRIED, 1);
+            return 0;
+        }
+    }
+    seen.last_buffer = buffer;
+    seen.last_length = length;
+    let offset = seen.out;
+    seen.out = offset + length;
+    let part = Part { object, generation: seen.generation, offset, fd: seen.fd, flags: FLAG_OUT, source: cookie as u8 };
+    emit::<SLEEP>(&part, buffer, length);
+    0
+}
+
+/// `SSL_set_fd`, `SSL_set_rfd`, `SSL_set_wfd`, `gnutls_transport_set_int2`: `(object, fd)`.
+#[uprobe]
+pub fn tls_set_fd(context: ProbeContext) -> u32 {
+    if !watched(tracked::CONTENT) {
+        return 0;
+    }
+    let (Some(object), Some(fd)) = (context.arg::<u64>(0), context.arg::<u64>(1)) else { return 0 };
+    if let Some(state) = connection(object) {
+        // SAFETY: the map value stays valid for this run.
+        let seen = unsafe { &mut *state };
+        seen.exact = 1;
+        bind(object, seen, fd as i32);
+    }
+    0
+}
+
+/// `SSL_set_bio(object, read, write)`: bytes travel through memory unless an fd is set, too.
+#[uprobe]
+pub fn tls_set_bio(context: ProbeContext) -> u32 {
+    if !watched(tracked::CONTENT) {
+        return 0;
+    }
+    let Some(object) = context.arg::<u64>(0) else { return 0 };
+    if let Some(state) = connection(object) {
+        // SAFETY: the map value stays valid for this run.
+        let seen = unsafe { &mut *state };
+        if seen.exact == 0 {
+            seen.memory_bio = 1;
+        }
+    }
+    0
+}
+
+/// `SSL_ctrl(object, 55, _, name)`.
+#[uprobe]
+pub fn tls_ctrl(context: ProbeContext) -> u32 {
+    if context.arg::<u64>(1) != Some(CTRL_SET_HOSTNAME) || !watched(tracked::CONTENT) {
+        return 0;
+    }
+    if let (Some(object), Some(name)) = (context.arg::<u64>(0), context.arg::<u64>(3)) {
+        server_name(object, name, NAME as u32);
+    }
+    0
+}
+
+/// `gnutls_server_name_set(object, type, name, length)`.
+#[uprobe]
+pub fn gnutls_server_name(context: ProbeContext) -> u32 {
+    if !watched(tracked::CONTENT) {
+        return 0;
+    }
+    if let (Some(object), Some(name), Some(length)) = (context.arg::<u64>(0), context.arg::<u64>(2), context.arg::<u64>(3)) {
+        server_name(object, name, (length as u32).saturating_add(1));
+    }
+    0
+}
+
+/// `SSL_free`, `SSL_clear`, `gnutls_deinit`: whatever comes after is another connection.
+#[uprobe]
+pub fn tls_free(context: ProbeContext) -> u32 {
+    let Some(object) = context.arg::<u64>(0) else { return 0 };
+    let key = key(object);
+    // SAFETY: plain values; copied before the entry is removed.
+    let Some(state) = (unsafe { CONNECTIONS.get(key) }).copied() else { return 0 };
+    let _ = CONNECTIONS.remove(key);
+    if state.out + state.inward > 0 {
+        report(kind::CLOSE, object, &state, 0, 0, 0, 0);
+    }
+    0
+}
+
+/// The same sites with nothing behind them: the floor that the cost of the others is measured against.
+#[uprobe]
+pub fn empty_enter(_context: ProbeContext) -> u32 {
+    0
+}
+
+#[uretprobe]
+pub fn empty_return(_context: RetProbeContext) -> u32 {
+    0
+}
+
+fn mark(thread: u64, object: u64, wants_send: u32) {
+    if let Some(inside) = INSIDE.get_ptr_mut(thread) {
+        // SAFETY: the entry belongs to this thread.
+        unsafe {
+            (*inside).object = object;
+            (*inside).wants_send = wants_send;
+        }
+        return;
+    }
+    let _ = INSIDE.insert(thread, Inside { object, received: -1, wants_send }, 0);
+}
+
+/// A read that returned data was fed by this thread's last receive: nested or just before (memory BIO).
+fn bind_received(thread: u64, object: u64, state: *mut ConnectionState) {
+    // SAFETY: plain values.
+    let Some(inside) = (unsafe { INSIDE.get(thread) }) else { return };
+    let fd = inside.received;
+    // SAFETY: the map value stays valid for this run.
+    let seen = unsafe { &mut *state };
+    if fd >= 0 && seen.exact == 0 && seen.fd != fd {
+        bind(object, seen, fd);
+    }
+}
+
+pub(crate) fn bind(object: u64, state: &mut ConnectionState, fd: i32) {
+    if state.fd == fd {
+        return;
+    }
+    state.fd = fd;
+    report(kind::BIND, object, state, fd, 0, 0, 0);
+}
+
+fn server_name(object: u64, name: u64, limit: u32) {
+    let Some(state) = connection(object) else { return };
+    // SAFETY: the map value stays valid for this run.
+    let generation = unsafe { (*state).generation };
+    let Some(mut entry) = RING.reserve::<Named>(0) else {
+        count(counter::EVENTS_LOST, 1);
+        return;
+    };
+    let record = entry.as_mut_ptr();
+    let limit = if limit > NAME as u32 { NAME as u32 } else { limit };
+    // SAFETY: the reservation is a whole `Named`; the helper writes at most `limit` <= NAME bytes.
+    unsafe {
+        let length = bpf_probe_read_user_str((&raw mut (*record).name).cast(), limit, name as *const _);
+        let length = if length > 0 { length as u32 - 1 } else { 0 };
+        (*record).header = header(kind::SNI, 0, length);
+        (*record).object = object;
+        (*record).generation = generation;
+        (*record).extra = 0;
+        (*record).word = 0;
+        (*record).parent = 0;
+    }
+    entry.submit(0);
+}
+
+fn report(kind: u16, object: u64, state: &ConnectionState, fd: i32, offset: u64, bytes: u64, cause: u32) {
+    let record = Connection { header: header(kind, 0, 0), object, generation: state.generation, offset, bytes, fd, cause };
+    if RING.output::<Connection>(&record, 0).is_err() {
+        count(counter::EVENTS_LOST, 1);
+    }
+}
+
+/// Where a run of bytes belongs.
+pub(crate) struct Part {
+    pub(crate) object: u64,
+    pub(crate) generation: u64,
+    pub(crate) offset: u64,
+    pub(crate) fd: i32,
+    pub(crate) flags: u16,
+    pub(crate) source: u8,
+}
+
+/// Hands on `length` bytes at `buffer`: full chunks, then the rest in the size class that fits.
+#[inline(always)]
+pub(crate) fn emit<const SLEEP: bool>(part: &Part, buffer: u64, length: u64) {
+    count(counter::HITS, 1);
+    // SAFETY: reads a constant that the loader may change.
+    let cap = u64::from(unsafe { core::ptr::read_volatile(&raw const CALL_BYTES) });
+    let (wanted, truncated) = if length > cap { (cap, length - cap) } else { (length, 0) };
+    let mut done = 0_u64;
+    for _ in 0..MOST_CHUNKS {
+        if wanted - done < LARGE as u64 {
+            break;
+        }
+        chunk::<LARGE, SLEEP>(part, buffer + done, done, LARGE as u32);
+        done += LARGE as u64;
+    }
+    let rest = (wanted - done) as u32;
+    if rest > 0 {
+        if rest <= SMALL as u32 {
+            chunk::<SMALL, SLEEP>(part, buffer + done, done, rest);
+        } else if rest <= MEDIUM as u32 {
+            chunk::<MEDIUM, SLEEP>(part, buffer + done, done, rest);
+        } else {
+            chunk::<LARGE, SLEEP>(part, buffer + done, done, rest);
+        }
+    }
+    if truncated > 0 {
+        count(counter::TRUNCATED, 1);
+        count(counter::TRUNCATED_BYTES, truncated);
+        lost(part, part.offset + cap, truncated, loss::TRUNCATED);
+    }
+}
+
+#[inline(never)]
+fn chunk<const N: usize, const SLEEP: bool>(part: &Part, buffer: u64, at: u64, length: u32) {
+    count(counter::CHUNKS, 1);
+    let offset = part.offset + at;
+    let Some(mut entry) = RING.reserve::<Chunk<N>>(0) else {
+        count(counter::RING_FULL, 1);
+        count(counter::RING_FULL_BYTES, u64::from(length));
+        return;
+    };
+    // Volatile, so that the comparison stays: the verifier must see it on the very value that the helper gets.
+    // SAFETY: reads a local.
+    let mut length = unsafe { core::ptr::read_volatile(&raw const length) };
+    if length > N as u32 {
+        length = N as u32;
+    }
+    let record = entry.as_mut_ptr();
+    // SAFETY: the reservation is a whole `Chunk<N>` and `length` is at most N.
+    let fault = unsafe {
+        (*record).head = ChunkHead {
+            header: header(kind::CHUNK, part.flags, length),
+            object: part.object,
+            generation: part.generation,
+            offset,
+            fd: part.fd,
+            source: u32::from(part.source),
+        };
+        let data = (&raw mut (*record).data).cast();
+        // A page that is not in memory costs the second, sleeping read.
+        bpf_probe_read_user(data, length, buffer as *const _) != 0
+            && (!SLEEP || bpf_copy_from_user(data, length, buffer as *const _) != 0)
+    };
+    if fault {
+        entry.discard(0);
+        count(counter::READ_FAULT, 1);
+        count(counter::READ_FAULT_BYTES, u64::from(length));
+        lost(part, offset, u64::from(length), loss::READ_FAULT);
+        return;
+    }
+    entry.submit(wake());
+    count(counter::DELIVERED, 1);
+    count(counter::DELIVERED_BYTES, u64::from(length));
+}
+
+/// The daemon polls every few milliseconds; it is woken early only when much waits.
+fn wake() -> u64 {
+    const NO_WAKEUP: u64 = 1;
+    const FORCE_WAKEUP: u64 = 2;
+    const WAITING: u64 = 256 << 10;
+    if RING.query(0) > WAITING { FORCE_WAKEUP } else { NO_WAKEUP }
+}
+
+fn lost(part: &Part, offset: u64, bytes: u64, cause: u32) {
+    let record = Connection {
+        header: header(kind::LOST, part.flags | FLAG_TRUNCATED, 0),
+        object: part.object,
+        generation: part.generation,
+        offset,
+        bytes,
+        fd: part.fd,
+        cause,
+    };
+    if RING.output::<Connection>(&record, 0).is_err() {
+        count(counter::EVENTS_LOST, 1);
+    }
+}

@@ -1,0 +1,197 @@
+//! Kernel events become observations: connections get names and addresses, processes their identity.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::processes;
+use crate::base::{ConnId, Sensitive, Timestamp};
+use crate::capture::ring::{Event, Object, What};
+use crate::capture::{Chunk, Exec, Loss, Observation, Role, Seen, Socket, SocketOp};
+
+/// Connections named at once. A process that makes library objects without end loses the names of its own oldest ones.
+const CONNECTIONS: usize = 65_536;
+
+/// What is known of a connection beyond its bytes.
+struct Connection {
+    id: ConnId,
+    sni: Option<Arc<str>>,
+    peer: Option<Arc<str>>,
+    local: Option<Arc<str>>,
+    role: Option<Role>,
+    /// Something was learned since the last chunk.
+    news: bool,
+}
+
+/// State between kernel events and observations.
+#[derive(Default)]
+pub(super) struct Events {
+    /// Epoch time of boot, nanoseconds.
+    pub(super) boot: u64,
+    connections: HashMap<(u32, Object), Connection>,
+    /// Birth of processes that were forked under our eyes: parent and epoch time.
+    born: HashMap<u32, (u32, u64)>,
+    /// Arguments of an exec under way, by thread group.
+    argv: HashMap<u32, Vec<String>>,
+    /// Addresses that were connected to or accepted from, by process and fd.
+    sockets: HashMap<(u32, i32), (Role, Option<Arc<str>>)>,
+}
+
+impl Events {
+    pub(super) fn new(boot: u64) -> Events {
+        Events { boot, ..Events::default() }
+    }
+
+    /// The observations of one event, in order.
+    pub(super) fn translate(&mut self, event: Event, out: &mut Vec<Observation>) {
+        let ts = Timestamp(self.boot + event.time);
+        let pid = event.tgid;
+        match event.what {
+            What::Fork { child, .. } => {
+                self.born.insert(child, (pid, ts.0));
+            }
+            What::Argv(argv) => {
+                self.argv.insert(pid, argv);
+            }
+            What::Exec { exe, uid, .. } => self.exec(ts, pid, exe, uid, out),
+            What::Exit => self.exit(ts, pid, out),
+            What::Chunk { object, dir, offset, fd, source, server, data } => {
+                self.first_sight(ts, pid, out);
+                let connection = self.connection(pid, object);
+                if connection.peer.is_none() && fd >= 0 {
+                    self.learn_socket(ts, pid, object, fd, out);
+                }
+                let connection = self.connection(pid, object);
+                let news = std::mem::take(&mut connection.news);
+                let told = |fact: &Option<Arc<str>>| fact.clone().filter(|_| news);
+                let chunk = Chunk {
+                    pid,
+                    tid: Some(event.tid),
+                    conn: connection.id.clone(),
+                    dir,
+                    off: Some(offset),
+                    data: Sensitive::new(data),
+                    source,
+                    sni: told(&connection.sni),
+                    peer: told(&connection.peer),
+                    local: told(&connection.local),
+                    role: if server { Some(Role::Server) } else { connection.role.filter(|_| news) },
+                };
+                out.push(Observation { ts, what: Seen::Chunk(chunk) });
+            }
+            What::Bind { object, fd } => self.learn_socket(ts, pid, object, fd, out),
+            What::ServerName { object, name } => {
+                let connection = self.connection(pid, object);
+                connection.sni = Some(name.into());
+                connection.news = true;
+            }
+            What::Lost { object, dir, bytes, cause } => {
+                let conn = Some(self.connection(pid, object).id.clone());
+                let loss = Loss { cause, count: 1, pid: Some(pid), conn, dir: Some(dir), bytes: Some(bytes) };
+                out.push(Observation { ts, what: Seen::Loss(loss) });
+            }
+            What::Close(object) => {
+                if let Some(connection) = self.connections.remove(&(pid, object)) {
+                    out.push(Observation { ts, what: Seen::Close { pid, conn: connection.id } });
+                }
+            }
+            What::Connect { fd, result, peer } => self.connected(ts, pid, fd, result, peer, out),
+            What::Accept { fd, peer } => {
+                if fd >= 0 {
+                    self.sockets.insert((pid, fd), (Role::Server, peer.map(Arc::from)));
+                }
+            }
+            What::FdClosed { fd } => {
+                self.sockets.remove(&(pid, fd));
+            }
+        }
+    }
+
+    fn exec(&mut self, ts: Timestamp, pid: u32, exe: String, uid: u32, out: &mut Vec<Observation>) {
+        let (ppid, start) = self.birth(pid).unwrap_or((0, ts.0));
+        let argv = self.argv.remove(&pid).unwrap_or_default();
+        // Where the process still lives, /proc has the resolved name; a script's interpreter, not the script.
+        let resolved = std::fs::read_link(format!("/proc/{pid}/exe")).map(|path| path.to_string_lossy().into_owned());
+        let exec = Exec {
+            pid,
+            ppid: Some(ppid),
+            start: Some(start),
+            uid: Some(uid),
+            exe: resolved.unwrap_or(exe).into(),
+            argv: Sensitive::new(argv.into_iter().map(Arc::from).collect()),
+            cwd: processes::cwd(pid),
+            cgroup: processes::cgroup(pid),
+        };
+        out.push(Observation { ts, what: Seen::Exec(exec) });
+    }
+
+    /// Parent and start: from the fork that was seen, else from /proc.
+    pub(super) fn birth(&self, pid: u32) -> Option<(u32, u64)> {
+        self.born.get(&pid).copied().or_else(|| processes::parent_and_start(pid, self.boot))
+    }
+
+    /// A process that was forked and acts without an exec of its own: only now it is known to be no thread.
+    fn first_sight(&mut self, ts: Timestamp, pid: u32, out: &mut Vec<Observation>) {
+        if let Some((ppid, born)) = self.born.get(&pid).copied()
+            && born != 0
+        {
+            out.push(Observation { ts: Timestamp(born.min(ts.0)), what: Seen::Fork { pid, ppid } });
+            self.born.insert(pid, (ppid, 0));
+        }
+    }
+
+    fn exit(&mut self, ts: Timestamp, pid: u32, out: &mut Vec<Observation>) {
+        self.born.remove(&pid);
+        self.argv.remove(&pid);
+        self.sockets.retain(|(owner, _), _| *owner != pid);
+        self.connections.retain(|(owner, _), _| *owner != pid);
+        out.push(Observation { ts, what: Seen::Exit { pid, code: None } });
+    }
+
+    fn connection(&mut self, pid: u32, object: Object) -> &mut Connection {
+        if self.connections.len() >= CONNECTIONS && !self.connections.contains_key(&(pid, object)) {
+            self.connections.clear();
+        }
+        self.connections.entry((pid, object)).or_insert_with(|| Connection {
+            id: ConnId(format!("{pid}-{:x}-{:x}", object.address, object.generation).into()),
+            sni: None,
+            peer: None,
+            local: None,
+            role: None,
+            news: true,
+        })
+    }
+
+    /// The object's fd is known: so are its addresses.
+    fn learn_socket(&mut self, ts: Timestamp, pid: u32, object: Object, fd: i32, out: &mut Vec<Observation>) {
+        let seen = self.sockets.get(&(pid, fd)).cloned();
+        let role = seen.as_ref().map(|(role, _)| *role);
+        let (local, peer) = match processes::addresses(pid, fd) {
+            Some((local, peer)) => (local.map(Arc::from), Some(Arc::from(peer))),
+            None => (None, seen.and_then(|(_, peer)| peer)),
+        };
+        let connection = self.connection(pid, object);
+        if peer.is_none() || (connection.peer == peer && connection.local == local) {
+            return;
+        }
+        connection.peer.clone_from(&peer);
+        connection.local.clone_from(&local);
+        connection.role = role.or(connection.role);
+        connection.news = true;
+        let op = if role == Some(Role::Server) { SocketOp::Accept } else { SocketOp::Connect };
+        let socket = Socket { pid, fd: u32::try_from(fd).ok(), op, local, peer, conn: Some(connection.id.clone()) };
+        out.push(Observation { ts, what: Seen::Socket(socket) });
+    }
+
+    fn connected(&mut self, ts: Timestamp, pid: u32, fd: i32, result: i32, peer: Option<String>, out: &mut Vec<Observation>) {
+        let started = result == 0 || result == -libc::EINPROGRESS;
+        let Some(peer) = peer.filter(|_| started) else { return };
+        let peer: Arc<str> = peer.into();
+        self.sockets.insert((pid, fd), (Role::Client, Some(peer.clone())));
+        let socket = Socket { pid, fd: u32::try_from(fd).ok(), op: SocketOp::Connect, local: None, peer: Some(peer), conn: None };
+        out.push(Observation { ts, what: Seen::Socket(socket) });
+    }
+
+    pub(super) fn connections(&self) -> usize {
+        self.connections.len()
+    }
+}

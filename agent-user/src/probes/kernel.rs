@@ -1,0 +1,224 @@
+//! The loaded probe object: programs, maps, counters. Everything it attached goes when it is dropped, or when the process dies.
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::os::fd::{AsRawFd, RawFd};
+use std::path::Path;
+
+use agent_wire::counter;
+use aya::maps::{Array, HashMap as BpfHashMap, MapData, RingBuf};
+use aya::programs::uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeLinkId, UProbeScope};
+use aya::programs::{TracePoint, UProbe};
+use aya::{Ebpf, EbpfLoader};
+
+use super::StartError;
+
+/// Built by `cargo xtask build`; empty when this program was built without it.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("AGENTWARD_PROBES"));
+
+/// Programs by the name that the object gives them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Program {
+    ReadEnter,
+    ReadReturn,
+    WriteEnter,
+    SetFd,
+    SetBio,
+    Ctrl,
+    GnutlsName,
+    Free,
+    EmptyEnter,
+    EmptyReturn,
+}
+
+impl Program {
+    const ALL: [Program; 10] = [
+        Program::ReadEnter,
+        Program::ReadReturn,
+        Program::WriteEnter,
+        Program::SetFd,
+        Program::SetBio,
+        Program::Ctrl,
+        Program::GnutlsName,
+        Program::Free,
+        Program::EmptyEnter,
+        Program::EmptyReturn,
+    ];
+
+    fn name(self, sleepable: bool) -> &'static str {
+        match self {
+            Program::ReadEnter => "tls_read_enter",
+            Program::ReadReturn if sleepable => "tls_read_return_sleepable",
+            Program::ReadReturn => "tls_read_return",
+            Program::WriteEnter if sleepable => "tls_write_enter_sleepable",
+            Program::WriteEnter => "tls_write_enter",
+            Program::SetFd => "tls_set_fd",
+            Program::SetBio => "tls_set_bio",
+            Program::Ctrl => "tls_ctrl",
+            Program::GnutlsName => "gnutls_server_name",
+            Program::Free => "tls_free",
+            Program::EmptyEnter => "empty_enter",
+            Program::EmptyReturn => "empty_return",
+        }
+    }
+}
+
+/// Events of the scheduler: always on, they cost only those who fork or exec.
+const PROCESS_EVENTS: &[(&str, &str, &str)] = &[
+    ("process_fork", "sched", "sched_process_fork"),
+    ("process_exec", "sched", "sched_process_exec"),
+    ("process_exit", "sched", "sched_process_exit"),
+    ("execve_enter", "syscalls", "sys_enter_execve"),
+    ("execveat_enter", "syscalls", "sys_enter_execveat"),
+];
+
+/// System calls that bind connections to sockets.
+const SOCKET_EVENTS: &[(&str, &str, &str)] = &[
+    ("write_enter", "syscalls", "sys_enter_write"),
+    ("write_exit", "syscalls", "sys_exit_write"),
+    ("write_enter", "syscalls", "sys_enter_sendto"),
+    ("write_exit", "syscalls", "sys_exit_sendto"),
+    ("message_enter", "syscalls", "sys_enter_sendmsg"),
+    ("write_exit", "syscalls", "sys_exit_sendmsg"),
+    ("message_enter", "syscalls", "sys_enter_writev"),
+    ("write_exit", "syscalls", "sys_exit_writev"),
+    ("read_enter", "syscalls", "sys_enter_read"),
+    ("read_exit", "syscalls", "sys_exit_read"),
+    ("read_enter", "syscalls", "sys_enter_recvfrom"),
+    ("read_exit", "syscalls", "sys_exit_recvfrom"),
+    ("message_enter", "syscalls", "sys_enter_recvmsg"),
+    ("read_exit", "syscalls", "sys_exit_recvmsg"),
+    ("message_enter", "syscalls", "sys_enter_readv"),
+    ("read_exit", "syscalls", "sys_exit_readv"),
+    ("connect_enter", "syscalls", "sys_enter_connect"),
+    ("connect_exit", "syscalls", "sys_exit_connect"),
+    ("accept_enter", "syscalls", "sys_enter_accept4"),
+    ("accept_exit", "syscalls", "sys_exit_accept4"),
+    ("accept_enter", "syscalls", "sys_enter_accept"),
+    ("accept_exit", "syscalls", "sys_exit_accept"),
+    ("close_enter", "syscalls", "sys_enter_close"),
+];
+
+/// One attached program.
+pub(super) struct Link {
+    program: Program,
+    id: UProbeLinkId,
+}
+
+pub(super) struct Kernel {
+    object: Ebpf,
+    pub(super) ring: RingBuf<MapData>,
+    tracked: BpfHashMap<MapData, u32, u32>,
+    counters: Array<MapData, u64>,
+    pub(super) sleepable: bool,
+}
+
+impl Kernel {
+    /// Loads and verifies every program; attaches nothing.
+    pub(super) fn load(ring_bytes: u32, call_bytes: u32) -> Result<Kernel, StartError> {
+        if OBJECT.is_empty() {
+            return Err(StartError::NoObject);
+        }
+        let mut object = EbpfLoader::new()
+            .map_max_entries("RING", ring_bytes)
+            .override_global("CALL_BYTES", &call_bytes, true)
+            .load(OBJECT)
+            .map_err(|error| StartError::refused("load the probe object", &error))?;
+        let sleepable = sleepable_is_safe();
+        for program in Program::ALL {
+            let loaded: &mut UProbe = named(&mut object, program.name(sleepable))?;
+            loaded.load().map_err(|error| StartError::refused(program.name(sleepable), &error))?;
+        }
+        let mut loaded = HashMap::new();
+        for (name, _, _) in PROCESS_EVENTS.iter().chain(SOCKET_EVENTS) {
+            if loaded.insert(*name, ()).is_none() {
+                let program: &mut TracePoint = named(&mut object, name)?;
+                program.load().map_err(|error| StartError::refused(name, &error))?;
+            }
+        }
+        let ring = take(&mut object, "RING")?;
+        let tracked = take(&mut object, "TRACKED")?;
+        let counters = take(&mut object, "COUNTERS")?;
+        Ok(Kernel { object, ring, tracked, counters, sleepable })
+    }
+
+    /// Events that every mode needs.
+    pub(super) fn attach_events(&mut self) -> Result<(), StartError> {
+        for (name, category, event) in PROCESS_EVENTS.iter().chain(SOCKET_EVENTS) {
+            let program: &mut TracePoint = named(&mut self.object, name)?;
+            program.attach(category, event).map_err(|error| StartError::refused(event, &error))?;
+        }
+        Ok(())
+    }
+
+    /// Attaches to a file offset of `target`, which may be a `/proc/self/fd` path: the kernel takes the inode.
+    pub(super) fn attach(
+        &mut self,
+        program: Program,
+        target: &Path,
+        offset: u64,
+        pid: Option<NonZeroU32>,
+        cookie: u64,
+    ) -> Result<Link, StartError> {
+        let loaded: &mut UProbe = named(&mut self.object, program.name(self.sleepable))?;
+        let point = UProbeAttachPoint { location: UProbeAttachLocation::AbsoluteOffset(offset), cookie: Some(cookie) };
+        let scope = pid.map_or(UProbeScope::AllProcesses, UProbeScope::OneProcess);
+        let id =
+            loaded.attach(point, target, scope).map_err(|error| StartError::refused(program.name(self.sleepable), &error))?;
+        Ok(Link { program, id })
+    }
+
+    pub(super) fn detach(&mut self, link: Link) {
+        if let Ok(program) = named::<UProbe>(&mut self.object, link.program.name(self.sleepable)) {
+            // Already gone is as good as detached.
+            let _ = program.detach(link.id);
+        }
+    }
+
+    /// `pid` 0 stands for everybody.
+    pub(super) fn track(&mut self, pid: u32, flags: u32) {
+        // A full map means 65,536 watched processes: the newcomer stays unseen and shows in the coverage.
+        let _ = self.tracked.insert(pid, flags, 0);
+    }
+
+    pub(super) fn untrack(&mut self, pid: u32) {
+        let _ = self.tracked.remove(&pid);
+    }
+
+    /// `agent_wire::counter` by index.
+    pub(super) fn counters(&self) -> Vec<u64> {
+        (0..counter::COUNT).map(|index| self.counters.get(&index, 0).unwrap_or(0)).collect()
+    }
+
+    pub(super) fn ring_fd(&self) -> RawFd {
+        self.ring.as_raw_fd()
+    }
+}
+
+/// Sleepable programs read pages that are not in memory. From 6.13 on a preemptible kernel may run two tasks on one private stack of
+/// such a program, and they cannot carry the guard against it: there the plain ones are used and a fault is counted.
+fn sleepable_is_safe() -> bool {
+    let release = super::kernel_release();
+    let mut numbers = release.split(|letter: char| !letter.is_ascii_digit()).filter_map(|number| number.parse::<u32>().ok());
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    if version < (6, 13) {
+        return true;
+    }
+    let built = rustix::system::uname().version().to_string_lossy().into_owned();
+    let running = std::fs::read_to_string("/sys/kernel/debug/sched/preempt").unwrap_or_default();
+    !built.contains("PREEMPT") || running.contains("(none)")
+}
+
+fn named<'a, T>(object: &'a mut Ebpf, name: &str) -> Result<&'a mut T, StartError>
+where
+    &'a mut T: TryFrom<&'a mut aya::programs::Program, Error = aya::programs::ProgramError>,
+{
+    let program =
+        object.program_mut(name).ok_or_else(|| StartError::Refused { what: name.into(), why: "not in the object".into() })?;
+    program.try_into().map_err(|error| StartError::refused(name, &error))
+}
+
+fn take<T: TryFrom<aya::maps::Map, Error = aya::maps::MapError>>(object: &mut Ebpf, name: &str) -> Result<T, StartError> {
+    let map = object.take_map(name).ok_or_else(|| StartError::Refused { what: name.into(), why: "not in the object".into() })?;
+    map.try_into().map_err(|error| StartError::refused(name, &error))
+}

@@ -1,0 +1,151 @@
+//! **probes**: the live source of observations: loads the kernel side, finds TLS libraries, attaches, names connections, decides who is
+//! watched.
+//!
+//! In: the host. Out: [`Observation`]s through [`Session::poll`]. Nothing here interprets plaintext beyond recognising an agent.
+
+pub mod elf;
+mod events;
+mod family;
+mod kernel;
+mod libraries;
+mod processes;
+mod scope;
+mod session;
+pub mod site;
+
+use std::fmt;
+
+use crate::base::Value;
+
+pub use scope::{Scope, Selectors};
+pub use session::Session;
+
+/// What to watch and with how much memory.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub scope: Scope,
+    pub selectors: Selectors,
+    /// Size of the kernel ring.
+    pub ring_bytes: u32,
+    /// Most bytes read of one call.
+    pub call_bytes: u32,
+}
+
+/// Why this host cannot be watched. Nothing is attached when one of these is returned.
+#[derive(Debug)]
+pub enum StartError {
+    NotRoot,
+    /// The program was built without the probe object.
+    NoObject,
+    NoTracefs(std::io::Error),
+    /// The kernel refused a step.
+    Refused {
+        what: String,
+        why: String,
+    },
+}
+
+impl StartError {
+    fn refused(what: &str, error: &dyn std::error::Error) -> StartError {
+        let mut why = gist(&error.to_string());
+        let mut source = error.source();
+        while let Some(deeper) = source {
+            let text = gist(&deeper.to_string());
+            if !why.contains(&text) {
+                why = format!("{why}: {text}");
+            }
+            source = deeper.source();
+        }
+        StartError::Refused { what: what.into(), why }
+    }
+}
+
+/// A verifier log has thousands of lines: the first and the last three say why.
+fn gist(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    match lines.as_slice() {
+        [first, .., a, b, c] if lines.len() > 4 => format!("{first} … {a}; {b}; {c}"),
+        few => few.join("; "),
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::NotRoot => {
+                f.write_str("watching needs root (CAP_BPF, CAP_PERFMON, CAP_SYS_ADMIN, CAP_SYS_PTRACE): start it with sudo")
+            }
+            StartError::NoObject => f.write_str("this program was built without its probes: build it with `cargo xtask build`"),
+            StartError::NoTracefs(error) => {
+                write!(f, "tracefs is not mounted and cannot be: {error}; run `mount -t tracefs none /sys/kernel/tracing`")
+            }
+            StartError::Refused { what, why } => {
+                write!(
+                    f,
+                    "kernel {} refuses {what}: {why}; agentward needs Linux 6.1 or later with BPF, uprobes and ring buffers (`agentward doctor` says more)",
+                    kernel_release()
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// Cheap checks before anything is opened or attached.
+pub fn preflight() -> Result<(), StartError> {
+    if !rustix::process::geteuid().is_root() {
+        return Err(StartError::NotRoot);
+    }
+    tracefs().map_err(StartError::NoTracefs)
+}
+
+/// Tracepoints are attached by the numbers that tracefs lists.
+fn tracefs() -> std::io::Result<()> {
+    const PLACE: &str = "/sys/kernel/tracing";
+    if std::path::Path::new(PLACE).join("events").exists() {
+        return Ok(());
+    }
+    let none = c"none";
+    let kind = c"tracefs";
+    let place = std::ffi::CString::new(PLACE).expect("has no NUL");
+    // SAFETY: three C strings that outlive the call, no data.
+    let done = unsafe { libc::mount(none.as_ptr(), place.as_ptr(), kind.as_ptr(), 0, std::ptr::null()) };
+    if done == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+}
+
+pub(crate) fn kernel_release() -> String {
+    rustix::system::uname().release().to_string_lossy().into_owned()
+}
+
+/// What a session says of itself, for `status` and `doctor`.
+#[derive(Clone, Debug, Default)]
+pub struct Status {
+    /// Path, family, number of sites.
+    pub libraries: Vec<(String, &'static str, usize)>,
+    pub agents: Vec<u32>,
+    /// Name and value of each kernel counter.
+    pub counters: Vec<(&'static str, u64)>,
+    pub connections: usize,
+}
+
+impl Status {
+    pub fn to_value(&self) -> Value {
+        let number = |number: u64| Value::int(i64::try_from(number).unwrap_or(i64::MAX));
+        Value::map([
+            (
+                "libraries",
+                Value::list(self.libraries.iter().map(|(path, family, sites)| {
+                    Value::map([
+                        ("path", Value::text(path.as_str())),
+                        ("family", Value::text(*family)),
+                        ("sites", number(*sites as u64)),
+                    ])
+                })),
+            ),
+            ("agents", Value::list(self.agents.iter().map(|pid| number(u64::from(*pid))))),
+            ("connections", number(self.connections as u64)),
+            ("counters", Value::map(self.counters.iter().map(|(name, value)| (*name, number(*value))))),
+        ])
+    }
+}
