@@ -4,9 +4,19 @@
 //! (arguments, files); 3 this host cannot be watched (rights, kernel).
 
 pub mod config;
+#[cfg(feature = "live")]
+mod control;
 mod convert;
+#[cfg(feature = "live")]
+mod daemon;
 mod input;
+#[cfg(feature = "live")]
+mod live;
+#[cfg(feature = "live")]
+mod record;
 mod replay;
+#[cfg(feature = "live")]
+mod run;
 
 use std::fmt;
 use std::io::{self, IsTerminal};
@@ -32,11 +42,27 @@ struct Cli {
 enum Command {
     /// Run recordings through the same pipeline as live traffic: no root, no kernel.
     Replay(replay::Arguments),
-    /// Convert a recording between its encodings: `agentward record convert A.jsonl B.awr`.
+    /// Write what the probes see to a file until SIGINT or SIGTERM; or convert a recording between its encodings.
+    #[command(args_conflicts_with_subcommands = true)]
     Record {
         #[command(subcommand)]
-        action: RecordAction,
+        action: Option<RecordAction>,
+        #[cfg(feature = "live")]
+        #[command(flatten)]
+        arguments: record::Arguments,
     },
+    /// Watch this host: alerts on the terminal, in the journal and at the sinks.
+    #[cfg(feature = "live")]
+    Run(run::Arguments),
+    /// How the running daemon is.
+    #[cfg(feature = "live")]
+    Status(control::Arguments),
+    /// The latest alerts of the running daemon.
+    #[cfg(feature = "live")]
+    Alerts(control::Arguments),
+    /// The latest closed workflows of the running daemon.
+    #[cfg(feature = "live")]
+    Workflows(control::Arguments),
 }
 
 #[derive(Subcommand)]
@@ -129,13 +155,83 @@ fn rule_set(_source: &RuleSource) -> Result<crate::decide::RuleSet, Failure> {
     Ok(crate::decide::RuleSet::default())
 }
 
+/// What the probes need to know of configuration and arguments.
+#[cfg(feature = "live")]
+fn probe_settings(config: &config::Config, scope: Option<Scope>) -> Result<crate::probes::Settings, Failure> {
+    let globs = |key: &str, globs: &[String]| -> Result<Vec<regex::Regex>, Failure> {
+        globs
+            .iter()
+            .map(|glob| compile_glob(glob).map_err(|error| Failure::Input(format!("match.{key}: {glob}: {error}"))))
+            .collect()
+    };
+    let selectors = &config.selectors;
+    let scope = match scope.or(config.scope).unwrap_or(Scope::Auto) {
+        Scope::Auto => crate::probes::Scope::Auto,
+        Scope::Match => crate::probes::Scope::Match,
+        Scope::All => crate::probes::Scope::All,
+    };
+    Ok(crate::probes::Settings {
+        scope,
+        selectors: crate::probes::Selectors {
+            exe: globs("exe", &selectors.exe)?,
+            argv: globs("argv", &selectors.argv)?,
+            cgroup: globs("cgroup", &selectors.cgroup)?,
+            users: selectors.user.iter().map(|user| user_id(user)).collect::<Result<_, _>>()?,
+            env: selectors.env.clone(),
+        },
+        ring_bytes: config.capture.ring_bytes,
+        call_bytes: config.capture.call_bytes,
+    })
+}
+
+/// `*` any text, `?` any character, all else as it stands.
+#[cfg(feature = "live")]
+fn compile_glob(glob: &str) -> Result<regex::Regex, regex::Error> {
+    let body: String = glob
+        .chars()
+        .map(|character| match character {
+            '*' => ".*".into(),
+            '?' => ".".into(),
+            other => regex::escape(other.encode_utf8(&mut [0; 4])),
+        })
+        .collect();
+    regex::Regex::new(&format!("(?s)^{body}$"))
+}
+
+/// A number, or a name of `/etc/passwd`.
+#[cfg(feature = "live")]
+fn user_id(user: &str) -> Result<u32, Failure> {
+    if let Ok(id) = user.parse() {
+        return Ok(id);
+    }
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let found = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|fields| fields.first() == Some(&user));
+    found
+        .and_then(|fields| fields.get(2)?.parse().ok())
+        .ok_or_else(|| Failure::Input(format!("match.user: no user is called {user}")))
+}
+
 /// Entry of the program.
 pub fn main() -> ExitCode {
     quiet_panics();
     let cli = Cli::parse();
     let outcome = match cli.command {
         Command::Replay(arguments) => replay::run(&arguments),
-        Command::Record { action: RecordAction::Convert(arguments) } => convert::run(&arguments),
+        Command::Record { action: Some(RecordAction::Convert(arguments)), .. } => convert::run(&arguments),
+        #[cfg(feature = "live")]
+        Command::Record { action: None, arguments } => record::run(&arguments),
+        #[cfg(not(feature = "live"))]
+        Command::Record { action: None } => {
+            Err(Failure::Host("this program was built without the feature `live`: it can convert and replay only".into()))
+        }
+        #[cfg(feature = "live")]
+        Command::Run(arguments) => run::run(&arguments),
+        #[cfg(feature = "live")]
+        Command::Status(arguments) => control::ask("status", &arguments),
+        #[cfg(feature = "live")]
+        Command::Alerts(arguments) => control::ask("alerts", &arguments),
+        #[cfg(feature = "live")]
+        Command::Workflows(arguments) => control::ask("workflows", &arguments),
     };
     outcome.unwrap_or_else(|failure| {
         eprintln!("agentward: {failure}");

@@ -1,0 +1,221 @@
+//! The daemon's socket and the commands that talk to it.
+//!
+//! One request line (`status`, `alerts`, `workflows`), one JSON answer a line, then the connection ends. Only root and the daemon's own
+//! user are answered: the answers name people and objects.
+
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use indexmap::IndexMap;
+
+use super::config::Config;
+use super::{Failure, Format, Outcome};
+use crate::base::Value;
+use crate::deliver::line::printable;
+
+/// Alerts and closed workflows that the socket can show; the journal has all alerts.
+const SHOWN: usize = 1000;
+
+/// Longest request line.
+const REQUEST_BYTES: u64 = 256;
+
+/// Numbers of a running daemon.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Snapshot {
+    pub(super) observations: u64,
+    pub(super) exchanges: u64,
+    pub(super) incomplete: u64,
+    pub(super) messages: u64,
+    pub(super) actions: u64,
+    pub(super) workflows: u64,
+    pub(super) alerts: u64,
+    pub(super) shadow_alerts: u64,
+    pub(super) panics: u64,
+    pub(super) journal_written: u64,
+    pub(super) journal_dropped: u64,
+    /// Name, delivered, failures, lost.
+    pub(super) sinks: Vec<(String, u64, u64, u64)>,
+    /// What the probes say of themselves.
+    pub(super) probes: Option<Value>,
+}
+
+impl Snapshot {
+    fn json(&self) -> Value {
+        let number = |number: u64| Value::int(i64::try_from(number).unwrap_or(i64::MAX));
+        let sinks = self.sinks.iter().map(|(name, delivered, failures, lost)| {
+            Value::map([
+                ("name", Value::text(name.as_str())),
+                ("delivered", number(*delivered)),
+                ("failures", number(*failures)),
+                ("lost", number(*lost)),
+            ])
+        });
+        Value::map([
+            ("version", Value::text(super::VERSION)),
+            ("pid", number(u64::from(std::process::id()))),
+            ("observations", number(self.observations)),
+            ("exchanges", number(self.exchanges)),
+            ("incomplete", number(self.incomplete)),
+            ("messages", number(self.messages)),
+            ("actions", number(self.actions)),
+            ("workflows_closed", number(self.workflows)),
+            ("alerts", number(self.alerts)),
+            ("shadow_alerts", number(self.shadow_alerts)),
+            ("internal_faults", number(self.panics)),
+            ("journal", Value::map([("written", number(self.journal_written)), ("dropped", number(self.journal_dropped))])),
+            ("sinks", Value::list(sinks)),
+            ("probes", self.probes.clone().unwrap_or(Value::Null)),
+        ])
+    }
+}
+
+/// What the daemon hangs out for the socket to read.
+#[derive(Default)]
+pub(super) struct Board {
+    posted: Mutex<Posted>,
+}
+
+#[derive(Default)]
+struct Posted {
+    status: Snapshot,
+    alerts: IndexMap<Arc<str>, String>,
+    workflows: VecDeque<String>,
+}
+
+impl Board {
+    fn posted(&self) -> std::sync::MutexGuard<'_, Posted> {
+        self.posted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn publish(&self, status: &Snapshot) {
+        let mut posted = self.posted();
+        let probes = posted.status.probes.take();
+        posted.status = Snapshot { probes, ..status.clone() };
+    }
+
+    pub(super) fn probes(&self, status: Value) {
+        self.posted().status.probes = Some(status);
+    }
+
+    /// True when this uid was not posted before.
+    pub(super) fn alert(&self, uid: &Arc<str>, json: String) -> bool {
+        let mut posted = self.posted();
+        let first = posted.alerts.insert(uid.clone(), json).is_none();
+        if posted.alerts.len() > SHOWN {
+            posted.alerts.shift_remove_index(0);
+        }
+        first
+    }
+
+    pub(super) fn workflow(&self, json: String) {
+        let mut posted = self.posted();
+        posted.workflows.push_back(json);
+        if posted.workflows.len() > SHOWN {
+            posted.workflows.pop_front();
+        }
+    }
+
+    fn answer(&self, request: &str) -> String {
+        let posted = self.posted();
+        match request {
+            "status" => posted.status.json().to_json() + "\n",
+            "alerts" => posted.alerts.values().flat_map(|json| [json.as_str(), "\n"]).collect(),
+            "workflows" => posted.workflows.iter().flat_map(|json| [json.as_str(), "\n"]).collect(),
+            _ => "{\"error\":\"unknown request\"}\n".into(),
+        }
+    }
+}
+
+/// A listening socket that is removed when dropped.
+pub(super) struct Socket(PathBuf);
+
+impl Socket {
+    /// Answers from `board` in a thread of its own.
+    pub(super) fn listen(path: &Path, board: Arc<Board>) -> Result<Socket, Failure> {
+        let failed = |error| Failure::file(path, "listen", &error);
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(failed)?;
+        }
+        if UnixStream::connect(path).is_ok() {
+            return Err(Failure::Input(format!(
+                "{}: another daemon answers here; stop it, or give this one another `socket`",
+                path.display()
+            )));
+        }
+        let _ = std::fs::remove_file(path);
+        let listener = UnixListener::bind(path).map_err(failed)?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
+        std::thread::Builder::new()
+            .name("control".into())
+            .spawn(move || {
+                for stream in listener.incoming().flatten() {
+                    // A client that hangs up early has its answer cut; nobody else cares.
+                    let _ = serve(stream, &board);
+                }
+            })
+            .map_err(failed)?;
+        Ok(Socket(path.to_owned()))
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+fn serve(mut stream: UnixStream, board: &Board) -> std::io::Result<()> {
+    stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+    stream.set_write_timeout(Some(Duration::from_secs(2)))?;
+    let peer = rustix::net::sockopt::socket_peercred(&stream)?;
+    if !peer.uid.is_root() && peer.uid != rustix::process::geteuid() {
+        return stream.write_all(b"{\"error\":\"not allowed\"}\n");
+    }
+    let mut line = String::new();
+    BufReader::new((&stream).take(REQUEST_BYTES)).read_line(&mut line)?;
+    stream.write_all(board.answer(line.trim()).as_bytes())
+}
+
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// The daemon's configuration, for the place of its socket.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+/// `agentward status`, `alerts`, `workflows`.
+pub(super) fn ask(request: &str, arguments: &Arguments) -> Outcome {
+    let path = Config::load(arguments.config.as_deref())?.socket();
+    let unreachable = |error| {
+        Failure::Input(format!("{}: no daemon answers ({error}); start it with `agentward run`, and ask as root", path.display()))
+    };
+    let mut stream = UnixStream::connect(&path).map_err(unreachable)?;
+    stream.set_read_timeout(Some(Duration::from_secs(5))).map_err(unreachable)?;
+    stream.write_all(format!("{request}\n").as_bytes()).map_err(unreachable)?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).map_err(unreachable)?;
+    for line in answer.lines() {
+        let shown = match arguments.format {
+            Format::Json => line.to_owned(),
+            Format::Text => text(line),
+        };
+        println!("{shown}");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A JSON object as `name  value` rows.
+fn text(line: &str) -> String {
+    let Ok(serde_json::Value::Object(fields)) = serde_json::from_str(line) else { return printable(line) };
+    let rows: Vec<String> =
+        fields.iter().map(|(name, value)| format!("{name:<18} {}", printable(value.to_string().trim_matches('"')))).collect();
+    rows.join("\n") + "\n"
+}

@@ -1,0 +1,168 @@
+//! The daemon's middle: observations in, lines and journal records out. It owns the pipeline; the probes feed it.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use super::Failure;
+use super::config::{Config, Sink as SinkConfig};
+use super::control::{Board, Snapshot};
+use crate::base::{KeyedHash, Timestamp};
+use crate::capture::Observation;
+use crate::decide::{Alert, RuleSet};
+use crate::deliver::journal::{Journal, Limits};
+use crate::deliver::line::{self, Palette};
+use crate::deliver::outbox::{Entry, EntryKind, Outbox};
+use crate::deliver::sink::{FileSink, Sink};
+use crate::deliver::{Redactor, view};
+use crate::pipeline::{Output, Pipeline};
+
+pub(super) struct Daemon {
+    pipeline: Pipeline,
+    outputs: Vec<Output>,
+    redactor: Redactor,
+    palette: Palette,
+    outbox: Outbox,
+    board: Arc<Board>,
+    seen: Snapshot,
+}
+
+impl Daemon {
+    /// Opens journal and sinks below the state folder. Nothing is attached yet.
+    pub(super) fn open(config: &Config, rules: Arc<RuleSet>, board: Arc<Board>) -> Result<Daemon, Failure> {
+        let state = config.state_dir();
+        let folder = state.join("journal");
+        let limits = Limits { segment: config.journal.segment_bytes, total: config.journal.total_bytes };
+        let journal = Journal::open(&folder, limits).map_err(|error| Failure::file(&folder, "open the journal", &error))?;
+        let mut sinks: Vec<(String, Box<dyn Sink>)> = Vec::new();
+        let default = SinkConfig::File { name: "alerts".into(), path: state.join("alerts.jsonl") };
+        let configured = if config.sinks.is_empty() { std::slice::from_ref(&default) } else { &config.sinks };
+        for sink in configured {
+            match sink {
+                SinkConfig::File { name, path } => {
+                    let file = FileSink::open(path).map_err(|error| Failure::file(path, "open the sink's file", &error))?;
+                    sinks.push((name.clone(), Box::new(file)));
+                }
+            }
+        }
+        let outbox = Outbox::start(journal, &folder, sinks).map_err(|error| Failure::file(&folder, "start the sinks", &error))?;
+        Ok(Daemon {
+            pipeline: Pipeline::new(rules),
+            outputs: Vec::new(),
+            redactor: Redactor::new(hash_key(&state)?, false),
+            palette: super::palette(),
+            outbox,
+            board,
+            seen: Snapshot::default(),
+        })
+    }
+
+    pub(super) fn set_rules(&mut self, rules: Arc<RuleSet>) {
+        self.pipeline.set_rules(rules);
+    }
+
+    pub(super) fn observe(&mut self, observations: &mut Vec<Observation>) {
+        self.seen.observations += observations.len() as u64;
+        for observation in observations.drain(..) {
+            self.pipeline.push(observation, &mut self.outputs);
+        }
+        self.hand_on();
+    }
+
+    pub(super) fn tick(&mut self, now: Timestamp) {
+        self.pipeline.tick(now, &mut self.outputs);
+        self.hand_on();
+        self.publish();
+    }
+
+    /// End: what is open is concluded, what is queued is delivered once more.
+    pub(super) fn finish(&mut self) {
+        self.pipeline.finish(&mut self.outputs);
+        self.hand_on();
+        self.outbox.stop();
+        self.publish();
+    }
+
+    fn hand_on(&mut self) {
+        let mut lines = String::new();
+        let mut outputs = std::mem::take(&mut self.outputs);
+        for output in outputs.drain(..) {
+            match output {
+                Output::Step(step) => {
+                    if step.completed {
+                        self.seen.actions += 1;
+                        lines.push_str(&line::step(&step, &self.redactor, self.palette));
+                        lines.push('\n');
+                    }
+                }
+                Output::Alert(alert) => self.alert(&alert, &mut lines),
+                Output::Exchange(exchange) => {
+                    self.seen.exchanges += 1;
+                    self.seen.incomplete += u64::from(!exchange.incomplete.is_empty());
+                }
+                Output::Message(_) => self.seen.messages += 1,
+                Output::Workflow(workflow) => {
+                    self.seen.workflows += 1;
+                    self.board.workflow(view::workflow(&workflow, &[], &self.redactor).to_json());
+                }
+                Output::Panicked { stage, .. } => {
+                    self.seen.panics += 1;
+                    eprintln!("agentward: internal fault in {stage}: one flow was given up");
+                }
+            }
+        }
+        self.outputs = outputs;
+        if !lines.is_empty() {
+            // A terminal that went away must not end the daemon: the journal has everything.
+            let _ = io::stdout().lock().write_all(lines.as_bytes());
+        }
+    }
+
+    fn alert(&mut self, alert: &Alert, lines: &mut String) {
+        if alert.shadow {
+            self.seen.shadow_alerts += 1;
+            return;
+        }
+        let json = view::alert(alert, &self.redactor).to_json();
+        let first = self.board.alert(&alert.uid, json.clone());
+        if first {
+            self.seen.alerts += 1;
+            lines.push_str(&line::alert(alert, &self.redactor, self.palette));
+            lines.push('\n');
+        }
+        self.outbox.send(Entry { kind: EntryKind::Alert, time: alert.time.0, uid: alert.uid.to_string(), json });
+    }
+
+    fn publish(&mut self) {
+        use std::sync::atomic::Ordering::Relaxed;
+        self.seen.journal_written = self.outbox.counters.written.load(Relaxed);
+        self.seen.journal_dropped = self.outbox.counters.dropped.load(Relaxed);
+        self.seen.sinks = self
+            .outbox
+            .sinks
+            .iter()
+            .map(|(name, sink)| {
+                (name.clone(), sink.delivered.load(Relaxed), sink.failures.load(Relaxed), sink.lost.load(Relaxed))
+            })
+            .collect();
+        self.board.publish(&self.seen);
+    }
+}
+
+/// The key of this installation's fingerprints: made once, kept with mode 0600.
+fn hash_key(state: &Path) -> Result<KeyedHash, Failure> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let path = state.join("hash.key");
+    let failed = |error| Failure::file(&path, "read or make the key of fingerprints", &error);
+    if let Ok(bytes) = std::fs::read(&path) {
+        let key = bytes
+            .try_into()
+            .map_err(|_| Failure::Input(format!("{}: must hold 16 bytes; remove it to make a new one", path.display())))?;
+        return Ok(KeyedHash::new(key));
+    }
+    let mut key = [0; 16];
+    io::Read::read_exact(&mut std::fs::File::open("/dev/urandom").map_err(failed)?, &mut key).map_err(failed)?;
+    let mut file = std::fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(&path).map_err(failed)?;
+    file.write_all(&key).and_then(|()| file.sync_all()).map_err(failed)?;
+    Ok(KeyedHash::new(key))
+}

@@ -1,0 +1,63 @@
+//! What `run` and `record` share: signals, and the loop that drains the probes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::Failure;
+use crate::base::Timestamp;
+
+/// Requests of the outside, set by signals.
+#[derive(Default)]
+pub(super) struct Wishes {
+    /// SIGINT or SIGTERM.
+    stop: AtomicBool,
+    /// SIGHUP: read the rules again.
+    reload: AtomicBool,
+}
+
+impl Wishes {
+    /// Installs the handlers before anything is attached, so that no signal can leave probes behind.
+    pub(super) fn listen() -> Result<Arc<Wishes>, Failure> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().context("the signal runtime")?;
+        let _inside = runtime.enter();
+        let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
+        let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
+        let mut hangup = signal(SignalKind::hangup()).context("SIGHUP")?;
+        let wishes = Arc::new(Wishes::default());
+        let heard = wishes.clone();
+        drop(_inside);
+        std::thread::Builder::new()
+            .name("signals".into())
+            .spawn(move || {
+                runtime.block_on(async {
+                    loop {
+                        tokio::select! {
+                            _ = interrupt.recv() => heard.stop.store(true, Ordering::Release),
+                            _ = terminate.recv() => heard.stop.store(true, Ordering::Release),
+                            _ = hangup.recv() => heard.reload.store(true, Ordering::Release),
+                        }
+                    }
+                });
+            })
+            .context("the signal thread")?;
+        Ok(wishes)
+    }
+
+    pub(super) fn stop(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
+    }
+
+    /// True once per request.
+    pub(super) fn reload(&self) -> bool {
+        self.reload.swap(false, Ordering::AcqRel)
+    }
+}
+
+/// The shell's clock, in the unit of observations.
+pub(super) fn now() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Timestamp(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,80 @@
+//! `agentward run`: the daemon.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::config::Config;
+use super::control::{Board, Socket};
+use super::daemon::Daemon;
+use super::live::{Wishes, now};
+use super::{Failure, Outcome, RuleSource, Scope, probe_settings, rule_set};
+use crate::probes::Session;
+
+/// Longest wait for observations.
+const POLL: Duration = Duration::from_millis(20);
+
+/// How often stages see time pass and `status` is renewed.
+const TICK: Duration = Duration::from_millis(250);
+
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    rules: RuleSource,
+    #[arg(long, value_enum)]
+    scope: Option<Scope>,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Outcome {
+    let config = Config::load(arguments.config.as_deref())?;
+    let source = RuleSource {
+        rules: config.rules.iter().chain(&arguments.rules.rules).cloned().collect(),
+        no_builtin: config.no_builtin || arguments.rules.no_builtin,
+    };
+    let rules = Arc::new(rule_set(&source)?);
+    let settings = probe_settings(&config, arguments.scope)?;
+    crate::probes::preflight().map_err(|error| Failure::Host(error.to_string()))?;
+    let board = Arc::new(Board::default());
+    let mut daemon = Daemon::open(&config, rules, board.clone())?;
+    let _socket = Socket::listen(&config.socket(), board.clone())?;
+    let wishes = Wishes::listen()?;
+    let mut session = Session::start(settings).map_err(|error| Failure::Host(error.to_string()))?;
+    eprintln!("agentward: watching; alerts below, in {} and on {}", config.state_dir().display(), config.socket().display());
+    eprintln!("ready");
+    let mut observations = Vec::new();
+    let mut ticked = Instant::now();
+    let mut outcome = Ok(ExitCode::SUCCESS);
+    while !wishes.stop() {
+        if let Err(error) = session.poll(POLL, &mut observations) {
+            outcome = Err(Failure::Host(error.to_string()));
+            break;
+        }
+        daemon.observe(&mut observations);
+        if ticked.elapsed() >= TICK {
+            ticked = Instant::now();
+            daemon.tick(now());
+            board.probes(session.status().to_value());
+        }
+        if wishes.reload() {
+            reload(&source, &mut daemon);
+        }
+    }
+    session.stop(&mut observations);
+    daemon.observe(&mut observations);
+    daemon.finish();
+    outcome
+}
+
+/// Bad rules change nothing: the last good set goes on judging.
+fn reload(source: &RuleSource, daemon: &mut Daemon) {
+    match rule_set(source) {
+        Ok(rules) => {
+            daemon.set_rules(Arc::new(rules));
+            eprintln!("agentward: rules reloaded");
+        }
+        Err(failure) => eprintln!("agentward: rules not reloaded, the last good ones stay: {failure}"),
+    }
+}
