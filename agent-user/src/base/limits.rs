@@ -65,3 +65,28 @@ pub const REASSEMBLY_TOTAL: usize = 128 << 20;
 /// Socket records remembered until their connection speaks or closes. Past it the oldest is forgotten, and its connection has no
 /// peer address.
 pub const SOCKETS: usize = 65_536;
+
+/// Bytes that wait while a direction of HTTP/2 is searched for its next provable frame; then the older half is given up.
+pub const HTTP2_RESYNC_BYTES: usize = 128 << 10;
+
+/// CONTINUATION frames of one header block past which it is named a flood. Frames may be empty, so their bytes do not bound them.
+pub const HTTP2_CONTINUATIONS: usize = 16;
+
+/// Streams reset on one connection past which it is named a reset flood (CVE-2023-44487). Nothing is given up.
+pub const HTTP2_RESETS: usize = 1000;
+
+/// SETTINGS, PING and PRIORITY frames in a row past which they are named a flood (CVE-2019-9512, -9515). Nothing is given up.
+pub const HTTP2_CONTROL_FRAMES: usize = 1000;
+
+/// Stream numbers remembered after their end, so that late frames are not taken for new streams.
+pub const CLOSED_STREAMS: usize = 256;
+
+/// Fragments of one WebSocket message past which it is named a flood. They may be empty, so their bytes do not bound them.
+pub const WEBSOCKET_FRAGMENTS: usize = 4096;
+
+/// Nesting and fields of a protobuf message that is read without its schema; past them it stays opaque.
+pub const PROTOBUF_DEPTH: usize = 32;
+pub const PROTOBUF_FIELDS: usize = 10_000;
+
+/// One JSON-RPC message on a pipe. A program that never ends a line would have us keep it; it is passed over and counted.
+pub const JSONRPC_MESSAGE_BYTES: usize = 8 << 20;

@@ -15,7 +15,7 @@ use crate::base::{Anomaly, Incomplete, LossCause, Sensitive};
 
 use super::coding::{self, Coding, Decoder, Fault, Refused};
 use super::sse::Sse;
-use super::{Body, Frame, Header, note};
+use super::{Body, Frame, Header, eventstream, grpc, ndjson, note};
 
 /// The coded bytes ended before their stream did.
 pub(crate) const CONTENT_CUT: Incomplete = Incomplete::new("content_truncated");
@@ -56,18 +56,35 @@ pub(crate) struct Assembled {
 enum Framing {
     Whole,
     Sse(Box<Sse>),
+    Lines(ndjson::Lines),
+    EventStream(eventstream::Messages),
+    Grpc(Box<grpc::Messages>),
 }
 
 impl Framing {
-    fn of(content_type: Option<&[u8]>) -> Framing {
-        let media_type = content_type.unwrap_or_default().split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
-        if media_type.eq_ignore_ascii_case(b"text/event-stream") { Framing::Sse(Box::default()) } else { Framing::Whole }
+    fn of(headers: &[Header]) -> Framing {
+        let content_type = super::header(headers, "content-type").unwrap_or_default();
+        let media_type = content_type.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
+        if media_type.eq_ignore_ascii_case(b"text/event-stream") {
+            Framing::Sse(Box::default())
+        } else if ndjson::is_ndjson(media_type) {
+            Framing::Lines(ndjson::Lines::default())
+        } else if media_type.eq_ignore_ascii_case(eventstream::MEDIA_TYPE) {
+            Framing::EventStream(eventstream::Messages::default())
+        } else if grpc::has_messages(headers) {
+            Framing::Grpc(Box::new(grpc::Messages::new(headers)))
+        } else {
+            Framing::Whole
+        }
     }
 
     fn push(&mut self, bytes: &[u8], frames: &mut Vec<Frame>, odd: &mut Vec<Anomaly>) {
         match self {
             Framing::Whole => {}
             Framing::Sse(sse) => sse.push(bytes, frames, odd),
+            Framing::Lines(lines) => lines.push(bytes, frames, odd),
+            Framing::EventStream(messages) => messages.push(bytes, frames, odd),
+            Framing::Grpc(messages) => messages.push(bytes, frames, odd),
         }
     }
 
@@ -75,13 +92,19 @@ impl Framing {
         match self {
             Framing::Whole => {}
             Framing::Sse(sse) => sse.gap(),
+            Framing::Lines(lines) => lines.gap(),
+            Framing::EventStream(messages) => messages.gap(),
+            Framing::Grpc(messages) => messages.gap(),
         }
     }
 
-    fn end(&mut self, _frames: &mut Vec<Frame>, odd: &mut Vec<Anomaly>) {
+    fn end(&mut self, frames: &mut Vec<Frame>, odd: &mut Vec<Anomaly>) {
         match self {
             Framing::Whole => {}
             Framing::Sse(sse) => sse.end(odd),
+            Framing::Lines(lines) => lines.end(frames),
+            Framing::EventStream(messages) => messages.end(odd),
+            Framing::Grpc(messages) => messages.end(odd),
         }
     }
 }
@@ -139,7 +162,7 @@ impl Assembler {
     pub(crate) fn new(headers: &[Header], bombs: u8, budget: &Budget) -> Assembler {
         let values = headers.iter().filter(|header| &*header.name == "content-encoding");
         let codings = Coding::list(values.map(|header| header.value.expose_content().as_ref()));
-        let framing = Framing::of(super::header(headers, "content-type"));
+        let framing = Framing::of(headers);
         Assembler::build(codings, framing, bombs, budget)
     }
 

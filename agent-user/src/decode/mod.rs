@@ -6,10 +6,16 @@
 mod body;
 mod coding;
 mod detect;
+mod eventstream;
+pub mod grpc;
 mod hpack;
 mod http1;
+mod http2;
 pub mod json;
+pub mod jsonrpc;
+mod ndjson;
 mod sse;
+mod websocket;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -324,6 +330,9 @@ impl Out<'_> {
 enum Engine {
     /// No byte told the protocol yet.
     Undecided(Box<detect::Undecided>),
+    Http2(Box<http2::Connection>),
+    Websocket(Box<websocket::Socket>),
+    Jsonrpc(Box<jsonrpc::Connection>),
     Opaque(detect::Opaque),
 }
 
@@ -356,6 +365,18 @@ impl Engine {
         let Piece { dir, ts, what } = piece;
         match self {
             Engine::Undecided(undecided) => undecided.feed(Piece { dir, ts, what }, out),
+            Engine::Http2(connection) => {
+                connection.feed(dir, ts, what, out);
+                Next::Stay
+            }
+            Engine::Websocket(socket) => {
+                socket.feed(dir, ts, what, out);
+                Next::Stay
+            }
+            Engine::Jsonrpc(connection) => {
+                connection.feed(dir, ts, what, out);
+                Next::Stay
+            }
             Engine::Opaque(opaque) => {
                 opaque.feed(dir, &what);
                 Next::Stay
@@ -363,8 +384,11 @@ impl Engine {
         }
     }
 
-    fn close(&mut self, ts: Timestamp, _evicted: bool, out: &mut Out<'_>) {
+    fn close(&mut self, ts: Timestamp, evicted: bool, out: &mut Out<'_>) {
         match self {
+            Engine::Http2(connection) => connection.close(ts, evicted, out),
+            Engine::Websocket(socket) => socket.close(ts, out),
+            Engine::Jsonrpc(connection) => connection.close(ts, evicted, out),
             Engine::Undecided(undecided) => undecided.close(ts, out),
             Engine::Opaque(opaque) => opaque.close(ts, out),
         }

@@ -1,0 +1,160 @@
+//! Where frames begin, proved from their shape, when a direction was joined in the middle or bytes are missing.
+//!
+//! In: bytes. Out: an offset from which a chain of frames runs that bytes of anything else would hardly form, or the wish for
+//! more. Each frame head counts the bits by which it is unlikely: exact lengths, unused flags unset, stream 0 where it must be,
+//! small stream numbers. An earlier place that may still become a chain goes before a later one that is already proved, so
+//! the answer does not depend on how the bytes were cut.
+
+use crate::base::limits::HTTP2_RESYNC_BYTES;
+
+use super::frame::{ACK, END_HEADERS, END_STREAM, HEAD_LEN, Head, Kind, PADDED, PRIORITY};
+
+/// Bits that prove a chain at any offset; at the offset where bytes begin, because senders mostly begin a frame there; and there
+/// when the connection is known to speak HTTP/2.
+const PROOF: u32 = 96;
+const PROOF_AT_START: u32 = 44;
+const PROOF_AT_KNOWN_START: u32 = 28;
+
+/// A frame that is no DATA and is longer than this would not have been sent.
+const LONGEST_CONTROL: usize = 64 << 10;
+/// Longest DATA that still counts: the default of `SETTINGS_MAX_FRAME_SIZE` and what some raise it to.
+const USUAL_DATA: usize = 16 << 10;
+const LONGEST_DATA: usize = 1 << 20;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// Frames begin at this offset.
+    At(usize),
+    /// Not decided. Nothing before this offset can be a frame head.
+    More(usize),
+}
+
+/// Looks for the first chain at or after `from`, on a connection that is known to speak HTTP/2.
+pub(crate) fn find(bytes: &[u8], from: usize) -> Found {
+    for offset in from..bytes.len() {
+        match chain(&bytes[offset..], if offset == 0 { PROOF_AT_KNOWN_START } else { PROOF }, offset == 0) {
+            Chain::Proved => return Found::At(offset),
+            Chain::Possible if bytes.len() < HTTP2_RESYNC_BYTES => return Found::More(offset),
+            Chain::Possible | Chain::Refuted => {}
+        }
+    }
+    Found::More(bytes.len())
+}
+
+/// What the first bytes of a connection's direction say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Chain {
+    Proved,
+    Possible,
+    Refuted,
+}
+
+/// Whether a direction whose first bytes are these speaks HTTP/2.
+pub(crate) fn at_start(bytes: &[u8]) -> Chain {
+    chain(bytes, PROOF_AT_START, true)
+}
+
+fn chain(bytes: &[u8], proof: u32, single: bool) -> Chain {
+    let mut rest = bytes;
+    let (mut bits, mut frames, mut in_block) = (0, 0, None);
+    loop {
+        let Some((octets, after)) = rest.split_first_chunk::<HEAD_LEN>() else {
+            return if could_begin(rest) { Chain::Possible } else { Chain::Refuted };
+        };
+        let head = Head::read(octets);
+        let Some(gained) = weigh(&head) else { return Chain::Refuted };
+        // RFC 9113 section 6.10: nothing comes between the parts of a block.
+        match (in_block, head.kind) {
+            (Some(stream), Kind::Continuation) if stream == head.stream => {}
+            (None, Kind::Continuation) if frames == 0 => {}
+            (Some(_), _) | (None, Kind::Continuation) => return Chain::Refuted,
+            (None, _) => {}
+        }
+        in_block = (head.kind.has_block() && !head.has(END_HEADERS)).then_some(head.stream);
+        bits += gained;
+        frames += 1;
+        if !payload_fits(&head, after) {
+            return Chain::Refuted;
+        }
+        if bits >= proof && (single || frames > 1) {
+            return Chain::Proved;
+        }
+        let Some(next) = after.get(head.len..) else { return Chain::Possible };
+        rest = next;
+    }
+}
+
+/// Whether less than a head can still become one: the top octet of a length is small, and a type follows.
+fn could_begin(octets: &[u8]) -> bool {
+    octets.first().is_none_or(|&top| top <= (LONGEST_DATA >> 16) as u8) && octets.get(3).is_none_or(|&kind| kind <= 9)
+}
+
+/// Content of a frame, as far as it is there, where the specification fixes it.
+fn payload_fits(head: &Head, payload: &[u8]) -> bool {
+    let number = || payload.first_chunk::<4>().map(|octets| u32::from_be_bytes(*octets));
+    match head.kind {
+        // Error codes are small (section 7); increments are not zero (section 6.9).
+        Kind::RstStream => number().is_none_or(|code| code < 0x100),
+        Kind::WindowUpdate => number().is_none_or(|increment| increment & 0x7fff_ffff != 0),
+        Kind::Settings => {
+            payload[..payload.len().min(head.len)].chunks_exact(6).all(|setting| setting[0] == 0 || setting[0] == 0xf0)
+        }
+        Kind::Data | Kind::Headers | Kind::PushPromise if head.has(PADDED) => {
+            payload.first().is_none_or(|&padding| usize::from(padding) < head.len)
+        }
+        Kind::Data
+        | Kind::Headers
+        | Kind::PushPromise
+        | Kind::Priority
+        | Kind::Ping
+        | Kind::Goaway
+        | Kind::Continuation
+        | Kind::Other(_) => true,
+    }
+}
+
+/// Bits by which nine octets are unlikely to be this head by chance; `None` when no sender would write it.
+fn weigh(head: &Head) -> Option<u32> {
+    const KIND: u32 = 8;
+    const ON_CONNECTION: u32 = 32;
+    const EXACT_LENGTH: u32 = 24;
+    // A small stream number with the reserved bit unset.
+    const ON_STREAM: u32 = 9;
+    let (flags, zero_stream) = match head.kind {
+        Kind::Data => (END_STREAM | PADDED, false),
+        Kind::Headers => (END_STREAM | END_HEADERS | PADDED | PRIORITY, false),
+        Kind::Priority | Kind::RstStream => (0, false),
+        Kind::Settings | Kind::Ping => (ACK, true),
+        Kind::PushPromise => (END_HEADERS | PADDED, false),
+        Kind::Goaway => (0, true),
+        Kind::WindowUpdate => (0, head.stream == 0),
+        Kind::Continuation => (END_HEADERS, false),
+        Kind::Other(_) => return None,
+    };
+    if head.reserved || head.flags & !flags != 0 || zero_stream != (head.stream == 0) || head.stream >= 1 << 24 {
+        return None;
+    }
+    let length = match head.kind {
+        Kind::Data if head.len <= USUAL_DATA => 10,
+        Kind::Data if head.len <= LONGEST_DATA => 4,
+        Kind::Headers | Kind::Continuation | Kind::PushPromise if head.len <= LONGEST_CONTROL => 8,
+        Kind::Priority if head.len == 5 => EXACT_LENGTH,
+        Kind::RstStream | Kind::WindowUpdate if head.len == 4 => EXACT_LENGTH,
+        Kind::Ping if head.len == 8 => EXACT_LENGTH,
+        Kind::Settings if head.len % 6 == 0 && head.len <= 6 * 32 && !(head.has(ACK) && head.len > 0) => 18,
+        Kind::Goaway if (8..=1024).contains(&head.len) => 14,
+        Kind::Data
+        | Kind::Headers
+        | Kind::Continuation
+        | Kind::PushPromise
+        | Kind::Priority
+        | Kind::RstStream
+        | Kind::WindowUpdate
+        | Kind::Ping
+        | Kind::Settings
+        | Kind::Goaway
+        | Kind::Other(_) => return None,
+    };
+    let stream = if zero_stream { ON_CONNECTION } else { ON_STREAM };
+    Some(KIND + (8 - flags.count_ones()) + length + stream)
+}
