@@ -52,6 +52,29 @@ pub(crate) struct Assembled {
     pub(crate) was_bomb: bool,
 }
 
+/// SHA-256 of nothing.
+const EMPTY_SHA256: [u8; 32] = [
+    0xe3, 0xb0, 0xc4, 0x42, 0x98, 0xfc, 0x1c, 0x14, 0x9a, 0xfb, 0xf4, 0xc8, 0x99, 0x6f, 0xb9, 0x24, 0x27, 0xae, 0x41, 0xe4, 0x64,
+    0x9b, 0x93, 0x4c, 0xa4, 0x95, 0x99, 0x1b, 0x78, 0x52, 0xb8, 0x55,
+];
+
+/// A body without bytes: there is none, or it is not known yet.
+pub(crate) fn empty(complete: bool) -> Body {
+    Body { sha256: EMPTY_SHA256, complete, ..Body::default() }
+}
+
+impl Assembled {
+    /// There was no body.
+    pub(crate) fn empty() -> Assembled {
+        Assembled { body: empty(true), ..Assembled::default() }
+    }
+
+    /// There may have been a body.
+    pub(crate) fn cut() -> Assembled {
+        Assembled { body: empty(false), ..Assembled::default() }
+    }
+}
+
 /// How a body is cut into frames; what is no stream has none.
 enum Framing {
     Whole,
@@ -158,10 +181,12 @@ impl Running {
 }
 
 impl Assembler {
-    /// A body as its header fields describe it. `bombs` is the number of bombs seen on this connection.
-    pub(crate) fn new(headers: &[Header], bombs: u8, budget: &Budget) -> Assembler {
+    /// A body as its header fields describe it. `transfer` are codings applied after those of the content, `None` unknown ones;
+    /// `bombs` is the number of bombs seen on this connection.
+    pub(crate) fn new(headers: &[Header], transfer: Option<&[Coding]>, bombs: u8, budget: &Budget) -> Assembler {
         let values = headers.iter().filter(|header| &*header.name == "content-encoding");
         let codings = Coding::list(values.map(|header| header.value.expose_content().as_ref()));
+        let codings = codings.and_then(|codings| Coding::stack(codings, transfer));
         let framing = Framing::of(headers);
         Assembler::build(codings, framing, bombs, budget)
     }

@@ -62,6 +62,12 @@ impl Coding {
         }
         Ok(codings)
     }
+
+    /// `outer` go on top.
+    pub(crate) fn stack(mut codings: Vec<Coding>, outer: Option<&[Coding]>) -> Result<Vec<Coding>, Refused> {
+        codings.extend_from_slice(outer.ok_or(Refused::Unknown)?);
+        if codings.len() > CONTENT_LAYERS { Err(Refused::Layers) } else { Ok(codings) }
+    }
 }
 
 /// Why decoding stopped.

@@ -10,8 +10,8 @@ use memchr::memchr;
 use crate::base::limits::UNDECIDED_BYTES;
 use crate::base::{Anomaly, Direction, Timestamp};
 
-use super::http1::{is_request_line, is_token};
-use super::{Next, Out, Piece, What};
+use super::http1::{Http1, is_request_line, is_token};
+use super::{Engine, Next, Out, Piece, What, http2, jsonrpc};
 
 /// A protocol that nobody here reads.
 pub(crate) const UNKNOWN: Anomaly = Anomaly::new("protocol.unknown");
@@ -31,6 +31,7 @@ const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Longest first line that is waited for.
 const LINE: usize = 16 << 10;
 
+/// What HTTP says to the first bytes of a turn.
 pub(crate) fn guess(bytes: &[u8]) -> Guess {
     if bytes.len() < HTTP2_PREFACE.len() && HTTP2_PREFACE.starts_with(bytes) {
         return Guess::More;
@@ -61,6 +62,43 @@ pub(crate) fn guess(bytes: &[u8]) -> Guess {
 
 const LONGEST_METHOD: usize = 32;
 
+/// What all protocols together say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Wait,
+    Unknown,
+    Http1Request,
+    Http1Response,
+    Http2Preface,
+    Http2Frames,
+    Jsonrpc,
+}
+
+impl Verdict {
+    /// No more bytes are waited for.
+    fn at_last(self) -> Verdict {
+        if self == Verdict::Wait { Verdict::Unknown } else { self }
+    }
+}
+
+fn judge(turn: &[u8]) -> Verdict {
+    match guess(turn) {
+        Guess::More => return Verdict::Wait,
+        Guess::Http1Request => return Verdict::Http1Request,
+        Guess::Http1Response => return Verdict::Http1Response,
+        Guess::Http2Preface => return Verdict::Http2Preface,
+        Guess::None => {}
+    }
+    let frames = http2::at_start(turn);
+    let message = jsonrpc::guess(turn);
+    match (frames, message) {
+        (http2::Chain::Proved, _) => Verdict::Http2Frames,
+        (_, jsonrpc::Guess::Yes) => Verdict::Jsonrpc,
+        (http2::Chain::Possible, _) | (_, jsonrpc::Guess::More) => Verdict::Wait,
+        (http2::Chain::Refuted, jsonrpc::Guess::No) => Verdict::Unknown,
+    }
+}
+
 /// A connection whose protocol no byte has told yet.
 #[derive(Default)]
 pub(crate) struct Undecided {
@@ -69,33 +107,50 @@ pub(crate) struct Undecided {
     /// Whose turn it is, and how it began; `None` once that beginning said nothing.
     dir: Option<Direction>,
     turn: Option<BytesMut>,
+    turns: u64,
     passed: Opaque,
 }
 
 impl Undecided {
-    pub(crate) fn feed(&mut self, piece: Piece, _out: &mut Out<'_>) -> Next {
-        let dir = piece.dir;
+    pub(crate) fn feed(&mut self, piece: Piece, out: &mut Out<'_>) -> Next {
+        let Piece { dir, ts, .. } = piece;
         if self.dir != Some(dir) || matches!(piece.what, What::Gap { .. }) {
             self.dir = Some(dir);
             self.turn = Some(BytesMut::new());
+            self.turns += 1;
         }
-        let guess = match (&piece.what, &mut self.turn) {
+        let verdict = match (&piece.what, &mut self.turn) {
             (What::Data(bytes), Some(turn)) => {
-                turn.extend_from_slice(&bytes[..bytes.len().min(LINE + 1)]);
-                guess(turn)
+                let room = UNDECIDED_BYTES.saturating_sub(turn.len()).min(bytes.len());
+                turn.extend_from_slice(&bytes[..room]);
+                if room < bytes.len() { judge(turn).at_last() } else { judge(turn) }
             }
-            (What::Data(_), None) | (What::Gap { .. }, _) => Guess::More,
+            (What::Data(_), None) | (What::Gap { .. }, _) => Verdict::Wait,
         };
-        self.keep(piece);
-        match guess {
-            Guess::More => Next::Stay,
-            Guess::Http1Request | Guess::Http1Response | Guess::Http2Preface | Guess::None => {
-                self.turn = None;
-                Next::Stay
+        let joined = self.turns > 1 || self.passed.has_any();
+        let engine = match verdict {
+            Verdict::Wait => {
+                self.keep(piece);
+                return Next::Stay;
             }
-        }
+            Verdict::Unknown => {
+                self.turn = None;
+                self.keep(piece);
+                return Next::Stay;
+            }
+            Verdict::Http1Request => Engine::Http1(Box::new(Http1::new(dir, joined))),
+            Verdict::Http1Response => Engine::Http1(Box::new(Http1::new(dir.opposite(), joined))),
+            Verdict::Http2Preface => Engine::Http2(Box::new(http2::Connection::new(dir))),
+            Verdict::Http2Frames => Engine::Http2(Box::new(http2::Connection::attached(out.flow.role))),
+            Verdict::Jsonrpc => Engine::Jsonrpc(Box::default()),
+        };
+        self.passed.close(ts, out);
+        let mut waiting = std::mem::take(&mut self.waiting);
+        waiting.push(piece);
+        Next::Become(engine, waiting)
     }
 
+    /// Lets a piece wait; what waits too long is only counted.
     fn keep(&mut self, piece: Piece) {
         if let What::Data(bytes) = &piece.what {
             self.bytes += bytes.len();
@@ -124,6 +179,10 @@ pub(crate) struct Opaque {
 }
 
 impl Opaque {
+    fn has_any(&self) -> bool {
+        self.bytes != [0, 0]
+    }
+
     pub(crate) fn feed(&mut self, dir: Direction, what: &What) {
         if let What::Data(bytes) = what {
             self.bytes[dir as usize] += bytes.len() as u64;

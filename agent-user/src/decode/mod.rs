@@ -15,6 +15,7 @@ pub mod json;
 pub mod jsonrpc;
 mod ndjson;
 mod sse;
+mod target;
 mod websocket;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -209,7 +210,7 @@ impl Decode {
                     let mut engine = std::mem::take(&mut conn.engine);
                     engine.close(
                         ts,
-                        evicted,
+                        if evicted { End::Evicted } else { End::Closed },
                         &mut Out { flow: &flow, bombs: &mut conn.bombs, shared: &mut self.shared, events: out },
                     );
                 }
@@ -227,7 +228,7 @@ impl Decode {
         for (_, mut conn) in std::mem::take(&mut self.conns) {
             conn.engine.close(
                 now,
-                false,
+                End::Input,
                 &mut Out { flow: &conn.flow, bombs: &mut conn.bombs, shared: &mut self.shared, events: out },
             );
         }
@@ -304,7 +305,12 @@ impl Out<'_> {
 
     /// A body as these header fields describe it.
     pub(crate) fn body(&self, headers: &[Header]) -> body::Assembler {
-        body::Assembler::new(headers, *self.bombs, &self.shared.budget)
+        self.coded_body(headers, Some(&[]))
+    }
+
+    /// A body with codings beside those that its header fields name; `None` for unknown ones.
+    fn coded_body(&self, headers: &[Header], transfer: Option<&[coding::Coding]>) -> body::Assembler {
+        body::Assembler::new(headers, transfer, *self.bombs, &self.shared.budget)
     }
 
     /// A body that nothing describes: a WebSocket message.
@@ -330,6 +336,7 @@ impl Out<'_> {
 enum Engine {
     /// No byte told the protocol yet.
     Undecided(Box<detect::Undecided>),
+    Http1(Box<http1::Http1>),
     Http2(Box<http2::Connection>),
     Websocket(Box<websocket::Socket>),
     Jsonrpc(Box<jsonrpc::Connection>),
@@ -364,35 +371,53 @@ impl Engine {
     fn feed(&mut self, piece: Piece, out: &mut Out<'_>) -> Next {
         let Piece { dir, ts, what } = piece;
         match self {
-            Engine::Undecided(undecided) => undecided.feed(Piece { dir, ts, what }, out),
-            Engine::Http2(connection) => {
-                connection.feed(dir, ts, what, out);
-                Next::Stay
+            Engine::Undecided(undecided) => return undecided.feed(Piece { dir, ts, what }, out),
+            Engine::Http1(http1) => {
+                if let Some(switch) = http1.feed(dir, ts, what, out) {
+                    return Next::Become(Engine::upgraded(switch.to), switch.rest);
+                }
             }
-            Engine::Websocket(socket) => {
-                socket.feed(dir, ts, what, out);
-                Next::Stay
+            Engine::Http2(connection) => connection.feed(dir, ts, what, out),
+            Engine::Websocket(socket) => socket.feed(dir, ts, what, out),
+            Engine::Jsonrpc(connection) => connection.feed(dir, ts, what, out),
+            Engine::Opaque(opaque) => opaque.feed(dir, &what),
+        }
+        Next::Stay
+    }
+
+    /// What speaks after an HTTP/1 message changed the protocol.
+    fn upgraded(to: Upgrade) -> Engine {
+        match to {
+            Upgrade::Tunnel => Engine::Undecided(Box::default()),
+            Upgrade::Websocket { id, client, extensions } => {
+                Engine::Websocket(Box::new(websocket::Socket::new(id, client, &extensions)))
             }
-            Engine::Jsonrpc(connection) => {
-                connection.feed(dir, ts, what, out);
-                Next::Stay
-            }
-            Engine::Opaque(opaque) => {
-                opaque.feed(dir, &what);
-                Next::Stay
-            }
+            Upgrade::H2c { id, client, request } => Engine::Http2(Box::new(http2::Connection::upgraded(client, id, request))),
         }
     }
 
-    fn close(&mut self, ts: Timestamp, evicted: bool, out: &mut Out<'_>) {
+    fn close(&mut self, ts: Timestamp, end: End, out: &mut Out<'_>) {
+        let evicted = end == End::Evicted;
         match self {
+            Engine::Undecided(undecided) => undecided.close(ts, out),
+            Engine::Http1(http1) => http1.close(ts, end, out),
             Engine::Http2(connection) => connection.close(ts, evicted, out),
             Engine::Websocket(socket) => socket.close(ts, out),
             Engine::Jsonrpc(connection) => connection.close(ts, evicted, out),
-            Engine::Undecided(undecided) => undecided.close(ts, out),
             Engine::Opaque(opaque) => opaque.close(ts, out),
         }
     }
+}
+
+/// Why no more bytes come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The connection was closed: a body that runs until then is whole.
+    Closed,
+    /// Our table was full.
+    Evicted,
+    /// The input ended while the connection was open.
+    Input,
 }
 
 /// Adds what is not in the list yet.

@@ -1,0 +1,171 @@
+//! Where a message body ends (RFC 9112 section 6), and what a reader with other habits would say.
+//!
+//! In: the header fields of a message and what it answers. Out: [`Plan`]: one reading, and the anomalies and lengths of the
+//! others.
+
+use crate::base::Anomaly;
+use crate::decode::coding::Coding;
+use crate::decode::{Header, note};
+
+/// RFC 9112 section 6.1: both lengths at once, the classic smuggling vector.
+const LENGTH_AND_CHUNKED: Anomaly = Anomaly::new("http1.ambiguous_length_and_chunked");
+/// The same length more than once: allowed, but front ends differ.
+const DUPLICATE_LENGTH: Anomaly = Anomaly::new("http1.ambiguous_duplicate_length");
+/// Different lengths.
+const CONFLICTING_LENGTH: Anomaly = Anomaly::new("http1.ambiguous_conflicting_length");
+/// `+5`, `0x5`, `5 6`, an empty value, a number beyond 63 bits.
+const LENGTH_VALUE: Anomaly = Anomaly::new("http1.ambiguous_length_value");
+/// Not exactly `chunked` at the end and once: `xchunked`, `chunked, identity`, a second field.
+const TRANSFER_ENCODING: Anomaly = Anomaly::new("http1.ambiguous_transfer_encoding");
+const CHUNKED_IN_HTTP10: Anomaly = Anomaly::new("http1.ambiguous_chunked_in_http10");
+/// A length on a message that cannot have a body (1xx, 204): some readers wait for it.
+const LENGTH_WITHOUT_BODY: Anomaly = Anomaly::new("http1.ambiguous_length_without_body");
+
+/// How the end of a body is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Framing {
+    None,
+    Length(u64),
+    Chunked,
+    UntilClose,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Plan {
+    pub(super) framing: Framing,
+    /// Codings of `Transfer-Encoding` beside `chunked`, in the order they were applied; `None` when one is unknown.
+    pub(super) codings: Option<Vec<Coding>>,
+    pub(super) anomalies: Vec<Anomaly>,
+    /// Body lengths that other readers would take.
+    pub(super) other_lengths: Vec<u64>,
+}
+
+/// What a response answers, as far as its body depends on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Answers {
+    pub(super) head: bool,
+    pub(super) connect: bool,
+}
+
+pub(super) fn of_request(headers: &[Header], is_http10: bool) -> Plan {
+    let mut plan = read(headers, is_http10);
+    if plan.framing == Framing::UntilClose {
+        // RFC 9112 section 6.3 rule 6 and 7: a request without a readable length has no body.
+        plan.framing = Framing::None;
+    }
+    plan
+}
+
+pub(super) fn of_response(headers: &[Header], is_http10: bool, status: u16, answers: Answers) -> Plan {
+    let mut plan = read(headers, is_http10);
+    let informational = (100..200).contains(&status);
+    let tunnel = answers.connect && (200..300).contains(&status);
+    if informational || status == 204 || status == 304 || answers.head || tunnel {
+        let says_length = !matches!(plan.framing, Framing::UntilClose | Framing::Length(0));
+        if says_length && (informational || status == 204) {
+            note(&mut plan.anomalies, LENGTH_WITHOUT_BODY);
+        }
+        plan.framing = Framing::None;
+    }
+    plan
+}
+
+fn values<'a>(headers: &'a [Header], name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+    headers.iter().filter(move |header| &*header.name == name).map(|header| header.value.expose_content().as_ref())
+}
+
+/// `UntilClose` stands for "no length given".
+fn read(headers: &[Header], is_http10: bool) -> Plan {
+    let mut plan =
+        Plan { framing: Framing::UntilClose, codings: Some(Vec::new()), anomalies: Vec::new(), other_lengths: Vec::new() };
+    let length = read_length(headers, &mut plan);
+    let mut fields = values(headers, "transfer-encoding").peekable();
+    if fields.peek().is_none() {
+        if let Some(length) = length {
+            plan.framing = Framing::Length(length);
+        }
+        return plan;
+    }
+    if is_http10 {
+        note(&mut plan.anomalies, CHUNKED_IN_HTTP10);
+    }
+    if is_chunked(fields, &mut plan) {
+        plan.framing = Framing::Chunked;
+        if let Some(length) = length {
+            note(&mut plan.anomalies, LENGTH_AND_CHUNKED);
+            note(&mut plan.other_lengths, length);
+        }
+    } else if let Some(length) = length {
+        note(&mut plan.anomalies, LENGTH_AND_CHUNKED);
+        plan.framing = Framing::Length(length);
+    }
+    plan
+}
+
+/// The first length that can be read at all; the others are noted.
+fn read_length(headers: &[Header], plan: &mut Plan) -> Option<u64> {
+    let mut first = None;
+    for value in values(headers, "content-length").flat_map(|value| value.split(|&byte| byte == b',')) {
+        let value = value.trim_ascii();
+        let strict = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+        if !strict {
+            note(&mut plan.anomalies, LENGTH_VALUE);
+        }
+        // What `strtol` makes of it.
+        let digits = value.strip_prefix(b"+").unwrap_or(value);
+        let digits = &digits[..digits.iter().take_while(|byte| byte.is_ascii_digit()).count()];
+        let Some(length) = parse_length(digits) else {
+            note(&mut plan.anomalies, LENGTH_VALUE);
+            continue;
+        };
+        match first {
+            None => first = Some(length),
+            Some(first) if first == length => note(&mut plan.anomalies, DUPLICATE_LENGTH),
+            Some(_) => {
+                note(&mut plan.anomalies, CONFLICTING_LENGTH);
+                if plan.other_lengths.len() < OTHER_LENGTHS {
+                    note(&mut plan.other_lengths, length);
+                }
+            }
+        }
+    }
+    first
+}
+
+/// Readings that are listed; more of them say nothing new.
+const OTHER_LENGTHS: usize = 4;
+
+fn parse_length(digits: &[u8]) -> Option<u64> {
+    std::str::from_utf8(digits).ok()?.parse().ok().filter(|length| *length <= i64::MAX as u64)
+}
+
+fn is_chunked<'a>(fields: impl Iterator<Item = &'a [u8]>, plan: &mut Plan) -> bool {
+    let (mut count, mut chunked_last, mut chunked, mut odd) = (0, false, 0, false);
+    for field in fields {
+        count += 1;
+        for token in field.split(|&byte| byte == b',') {
+            let token = token.trim_ascii();
+            chunked_last = token.eq_ignore_ascii_case(b"chunked");
+            chunked += usize::from(chunked_last);
+            if !chunked_last {
+                match Coding::list(std::iter::once(token)) {
+                    Ok(codings) if !token.is_empty() && !token.eq_ignore_ascii_case(b"identity") => {
+                        if let Some(known) = &mut plan.codings {
+                            known.extend(codings);
+                        }
+                    }
+                    Ok(_) => odd = true,
+                    Err(_) => {
+                        odd = true;
+                        plan.codings = None;
+                    }
+                }
+            }
+        }
+    }
+    if odd || count != 1 || chunked != 1 || !chunked_last {
+        note(&mut plan.anomalies, TRANSFER_ENCODING);
+    }
+    // A reader that only looks for the word, or for the last one, takes it as chunked.
+    chunked > 0
+}
