@@ -1,17 +1,32 @@
 //! System calls of watched processes: which socket belongs to which TLS object, connect and accept, plaintext on sockets and pipes.
 
-use agent_wire::{SocketAddress, counter, kind, tracked};
+use agent_wire::{FLAG_OUT, SocketAddress, counter, kind, source, tracked};
+use aya_ebpf::cty::c_void;
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
-use aya_ebpf::helpers::generated::bpf_probe_read_user;
+use aya_ebpf::helpers::generated::{bpf_ktime_get_boot_ns, bpf_loop, bpf_probe_read_user};
 use aya_ebpf::macros::tracepoint;
 use aya_ebpf::programs::TracePointContext;
 
-use crate::maps::{INSIDE, Inside, RING, SYSCALLS, Syscall};
-use crate::tls::{bind, connection, watched};
-use crate::{count, header};
+use crate::maps::{ConnectionKey, FDS, FdState, INSIDE, Inside, RING, SYSCALLS, Syscall};
+use crate::tls::{Part, bind, connection, emit, watched};
+use crate::{count, header, tgid};
 
 /// `EAGAIN`: the socket took nothing.
 const AGAIN: i64 = -11;
+
+/// What [`Syscall::buffer`] points to.
+const BUFFER: u32 = 0;
+const MESSAGE: u32 = 1;
+const VECTOR: u32 = 2;
+
+/// Buffers of one vectored call that are read.
+const VECTORS: u32 = 64;
+
+/// Standard input and output of a process are one conversation under this object.
+const STDIO: u64 = 1 << 32;
+
+const WANTED: u32 = 1;
+const UNWANTED: u32 = 2;
 
 fn enter(context: &TracePointContext, buffer_at: usize, length_at: usize, vectors: u32) -> u32 {
     if !watched(tracked::CONTENT) {
@@ -45,6 +60,7 @@ fn leave(context: &TracePointContext) -> Option<(u64, Syscall, i64)> {
 #[inline(always)]
 fn sent(context: &TracePointContext) -> u32 {
     let Some((thread, call, returned)) = leave(context) else { return 0 };
+    plaintext(&call, returned, FLAG_OUT);
     let Some(inside) = INSIDE.get_ptr_mut(thread) else { return 0 };
     // SAFETY: the entry belongs to this thread.
     let inside = unsafe { &mut *inside };
@@ -55,7 +71,7 @@ fn sent(context: &TracePointContext) -> u32 {
     let Some(state) = connection(inside.object) else { return 0 };
     // SAFETY: the map value stays valid for this run.
     let seen = unsafe { &mut *state };
-    let short = returned == AGAIN || (returned >= 0 && (returned as u64) < call.length);
+    let short = returned == AGAIN || (call.vectors == BUFFER && returned >= 0 && (returned as u64) < call.length);
     if short && seen.memory_bio == 0 {
         seen.blocked = 1;
     }
@@ -72,6 +88,7 @@ fn received(context: &TracePointContext) -> u32 {
     if returned <= 0 {
         return 0;
     }
+    plaintext(&call, returned, 0);
     if let Some(inside) = INSIDE.get_ptr_mut(thread) {
         // SAFETY: the entry belongs to this thread.
         unsafe { (*inside).received = call.fd };
@@ -83,7 +100,7 @@ fn received(context: &TracePointContext) -> u32 {
 
 #[tracepoint]
 pub fn write_enter(context: TracePointContext) -> u32 {
-    enter(&context, 24, 32, 0)
+    enter(&context, 24, 32, BUFFER)
 }
 
 #[tracepoint]
@@ -93,7 +110,7 @@ pub fn write_exit(context: TracePointContext) -> u32 {
 
 #[tracepoint]
 pub fn read_enter(context: TracePointContext) -> u32 {
-    enter(&context, 24, 32, 0)
+    enter(&context, 24, 32, BUFFER)
 }
 
 #[tracepoint]
@@ -104,13 +121,19 @@ pub fn read_exit(context: TracePointContext) -> u32 {
 /// `sendmsg`, `recvmsg`: a message header instead of a buffer.
 #[tracepoint]
 pub fn message_enter(context: TracePointContext) -> u32 {
-    enter(&context, 24, 32, 1)
+    enter(&context, 24, 32, MESSAGE)
+}
+
+/// `readv`, `writev`: a list of buffers and its length.
+#[tracepoint]
+pub fn vector_enter(context: TracePointContext) -> u32 {
+    enter(&context, 24, 32, VECTOR)
 }
 
 /// `connect(fd, address, length)`.
 #[tracepoint]
 pub fn connect_enter(context: TracePointContext) -> u32 {
-    enter(&context, 24, 32, 0)
+    enter(&context, 24, 32, BUFFER)
 }
 
 #[tracepoint]
@@ -121,7 +144,7 @@ pub fn connect_exit(context: TracePointContext) -> u32 {
 /// `accept4(fd, address, length_at)`.
 #[tracepoint]
 pub fn accept_enter(context: TracePointContext) -> u32 {
-    enter(&context, 24, 32, 0)
+    enter(&context, 24, 32, BUFFER)
 }
 
 #[tracepoint]
@@ -156,9 +179,121 @@ pub fn close_enter(context: TracePointContext) -> u32 {
     }
     // SAFETY: the offset is that of the event's format.
     let Ok(fd) = (unsafe { context.read_at::<u64>(16) }) else { return 0 };
+    let _ = FDS.remove(ConnectionKey { object: fd as u32 as u64, tgid: tgid(), pad: 0 });
     let record = SocketAddress { header: header(kind::FD_CLOSE, 0, 0), fd: fd as i32, ..Default::default() };
     if RING.output::<SocketAddress>(&record, 0).is_err() {
         count(counter::EVENTS_LOST, 1);
     }
     0
+}
+
+/// Bytes that a socket, pipe or file really took or gave. Kept when the first ones of its life speak HTTP or JSON.
+#[inline(always)]
+fn plaintext(call: &Syscall, returned: i64, flags: u16) {
+    if returned <= 0 || !watched(tracked::SYSCALLS) {
+        return;
+    }
+    let stdio = if flags & FLAG_OUT != 0 { call.fd == 1 } else { call.fd == 0 };
+    let object = if stdio { STDIO } else { call.fd as u32 as u64 };
+    let key = ConnectionKey { object, tgid: tgid(), pad: 0 };
+    let state = match FDS.get_ptr_mut(key) {
+        Some(known) => known,
+        None => {
+            let (first, length) = buffer(call, 0);
+            let verdict = if length > 0 && speaks(first, stdio) { WANTED } else { UNWANTED };
+            // SAFETY: the helper takes nothing.
+            let generation = unsafe { bpf_ktime_get_boot_ns() };
+            let _ = FDS.insert(key, FdState { generation, out: 0, inward: 0, verdict, server: 0 }, 0);
+            match FDS.get_ptr_mut(key) {
+                Some(fresh) => fresh,
+                None => return,
+            }
+        }
+    };
+    // SAFETY: the map value stays valid for this run.
+    let seen = unsafe { &mut *state };
+    if seen.verdict != WANTED {
+        return;
+    }
+    let offset = if flags & FLAG_OUT != 0 { seen.out } else { seen.inward };
+    if flags & FLAG_OUT != 0 {
+        seen.out += returned as u64;
+    } else {
+        seen.inward += returned as u64;
+    }
+    let source = if stdio { source::STDIO } else { source::PLAIN };
+    let part = Part { object, generation: seen.generation, offset, fd: call.fd, flags, source };
+    if call.vectors == BUFFER {
+        emit::<false>(part, call.buffer, returned as u64);
+        return;
+    }
+    let mut list = List { call: *call, part, left: returned as u64 };
+    // SAFETY: the callback has the helper's signature and sees `list`, which outlives the call.
+    unsafe { bpf_loop(VECTORS, vector as *mut c_void, (&raw mut list).cast(), 0) };
+    if list.left > 0 {
+        count(counter::TRUNCATED, 1);
+        count(counter::TRUNCATED_BYTES, list.left);
+    }
+}
+
+/// A vectored call on its way to the ring.
+struct List {
+    call: Syscall,
+    part: Part,
+    left: u64,
+}
+
+extern "C" fn vector(index: u64, list: *mut List) -> i64 {
+    // SAFETY: the loop hands on the pointer that `plaintext` gave it.
+    let list = unsafe { &mut *list };
+    let (start, length) = buffer(&list.call, index);
+    let taken = if length < list.left { length } else { list.left };
+    if start == 0 || list.left == 0 {
+        return 1;
+    }
+    if taken > 0 {
+        emit::<false>(list.part, start, taken);
+        list.part.offset += taken;
+        list.left -= taken;
+    }
+    0
+}
+
+/// Address and length of the call's buffer number `index`.
+#[inline(always)]
+fn buffer(call: &Syscall, index: u64) -> (u64, u64) {
+    if call.vectors == BUFFER {
+        return if index == 0 { (call.buffer, call.length) } else { (0, 0) };
+    }
+    let (mut list, mut count) = (call.buffer, call.length);
+    if call.vectors == MESSAGE {
+        // `struct user_msghdr`: msg_iov at 16, msg_iovlen at 24.
+        list = word(call.buffer + 16);
+        count = word(call.buffer + 24);
+    }
+    if index >= count {
+        return (0, 0);
+    }
+    (word(list + index * 16), word(list + index * 16 + 8))
+}
+
+fn word(address: u64) -> u64 {
+    let mut value = 0_u64;
+    // SAFETY: eight bytes into a local; the helper checks the address and leaves zero on a fault.
+    unsafe { bpf_probe_read_user((&raw mut value).cast(), 8, address as *const _) };
+    value
+}
+
+/// HTTP/1 request or response or HTTP/2 preface; on standard input and output JSON, bare or in the framing of LSP: by the first four bytes.
+fn speaks(address: u64, stdio: bool) -> bool {
+    let mut start = [0_u8; 4];
+    // SAFETY: four bytes into a local.
+    if unsafe { bpf_probe_read_user((&raw mut start).cast(), 4, address as *const _) } != 0 {
+        return false;
+    }
+    if stdio {
+        let json = start[0] == b'{' && (start[1] == b'"' || start[1] == b' ' || start[1] == b'\n');
+        return json || start == *b"Cont";
+    }
+    matches!(&start, b"GET " | b"POST" | b"PUT " | b"HEAD" | b"DELE" | b"PATC" | b"OPTI" | b"CONN" | b"PRI " | b"HTTP")
 }

@@ -5,8 +5,9 @@ use agent_wire::{
     source, tracked,
 };
 use aya_ebpf::EbpfContext;
+use aya_ebpf::cty::c_void;
 use aya_ebpf::helpers::generated::{
-    bpf_copy_from_user, bpf_get_attach_cookie, bpf_ktime_get_boot_ns, bpf_probe_read_user, bpf_probe_read_user_str,
+    bpf_copy_from_user, bpf_get_attach_cookie, bpf_ktime_get_boot_ns, bpf_loop, bpf_probe_read_user, bpf_probe_read_user_str,
 };
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_probe_read_user as read_user};
 use aya_ebpf::macros::{uprobe, uretprobe};
@@ -18,9 +19,6 @@ use crate::{count, count_filtered, header, tgid};
 /// Most bytes read of one call; set by the loader.
 #[unsafe(no_mangle)]
 static CALL_BYTES: u32 = 4 << 20;
-
-/// Full chunks in the largest cap.
-const MOST_CHUNKS: u32 = 256;
 
 /// `SSL_CTRL_SET_TLSEXT_HOSTNAME` of openssl/tls1.h.
 const CTRL_SET_HOSTNAME: u64 = 55;
@@ -147,7 +145,7 @@ fn read_return<const SLEEP: bool>(context: &RetProbeContext) -> u32 {
     // The offset moves before any reservation: what cannot be reserved is a hole of known size.
     unsafe { (*state).inward = offset + length };
     let part = Part { object: read.object, generation, offset, fd, flags: 0, source: cookie as u8 };
-    emit::<SLEEP>(&part, read.buffer, length);
+    emit::<SLEEP>(part, read.buffer, length);
     0
 }
 
@@ -204,7 +202,7 @@ fn write_enter<const SLEEP: bool>(context: &ProbeContext) -> u32 {
     let offset = seen.out;
     seen.out = offset + length;
     let part = Part { object, generation: seen.generation, offset, fd: seen.fd, flags: FLAG_OUT, source: cookie as u8 };
-    emit::<SLEEP>(&part, buffer, length);
+    emit::<SLEEP>(part, buffer, length);
     0
 }
 
@@ -354,6 +352,7 @@ fn report(kind: u16, object: u64, state: &ConnectionState, fd: i32, offset: u64,
 }
 
 /// Where a run of bytes belongs.
+#[derive(Clone, Copy)]
 pub(crate) struct Part {
     pub(crate) object: u64,
     pub(crate) generation: u64,
@@ -363,36 +362,49 @@ pub(crate) struct Part {
     pub(crate) source: u8,
 }
 
-/// Hands on `length` bytes at `buffer`: full chunks, then the rest in the size class that fits.
+/// A call's bytes on their way to the ring, as the loop's callback sees them.
+struct Run {
+    part: Part,
+    buffer: u64,
+    wanted: u64,
+}
+
+/// Hands on `length` bytes at `buffer`: full chunks, then the rest in the size class that fits. `bpf_loop` (5.17) is verified once, not
+/// once a chunk.
 #[inline(always)]
-pub(crate) fn emit<const SLEEP: bool>(part: &Part, buffer: u64, length: u64) {
+pub(crate) fn emit<const SLEEP: bool>(part: Part, buffer: u64, length: u64) {
     count(counter::HITS, 1);
     // SAFETY: reads a constant that the loader may change.
     let cap = u64::from(unsafe { core::ptr::read_volatile(&raw const CALL_BYTES) });
     let (wanted, truncated) = if length > cap { (cap, length - cap) } else { (length, 0) };
-    let mut done = 0_u64;
-    for _ in 0..MOST_CHUNKS {
-        if wanted - done < LARGE as u64 {
-            break;
-        }
-        chunk::<LARGE, SLEEP>(part, buffer + done, done, LARGE as u32);
-        done += LARGE as u64;
-    }
-    let rest = (wanted - done) as u32;
-    if rest > 0 {
-        if rest <= SMALL as u32 {
-            chunk::<SMALL, SLEEP>(part, buffer + done, done, rest);
-        } else if rest <= MEDIUM as u32 {
-            chunk::<MEDIUM, SLEEP>(part, buffer + done, done, rest);
-        } else {
-            chunk::<LARGE, SLEEP>(part, buffer + done, done, rest);
-        }
-    }
+    let mut run = Run { part, buffer, wanted };
+    let chunks = (wanted + LARGE as u64 - 1) / LARGE as u64;
+    // SAFETY: the callback has the helper's signature and sees `run`, which outlives the call.
+    unsafe { bpf_loop(chunks as u32, step::<SLEEP> as *mut c_void, (&raw mut run).cast(), 0) };
     if truncated > 0 {
         count(counter::TRUNCATED, 1);
         count(counter::TRUNCATED_BYTES, truncated);
-        lost(part, part.offset + cap, truncated, loss::TRUNCATED);
+        lost(&run.part, run.part.offset + cap, truncated, loss::TRUNCATED);
     }
+}
+
+extern "C" fn step<const SLEEP: bool>(index: u64, run: *mut Run) -> i64 {
+    // SAFETY: the loop hands on the pointer that `emit` gave it.
+    let run = unsafe { &*run };
+    let at = index * LARGE as u64;
+    if at >= run.wanted {
+        return 1;
+    }
+    let left = run.wanted - at;
+    let buffer = run.buffer + at;
+    if left <= SMALL as u64 {
+        chunk::<SMALL, SLEEP>(&run.part, buffer, at, left as u32);
+    } else if left <= MEDIUM as u64 {
+        chunk::<MEDIUM, SLEEP>(&run.part, buffer, at, left as u32);
+    } else {
+        chunk::<LARGE, SLEEP>(&run.part, buffer, at, if left < LARGE as u64 { left as u32 } else { LARGE as u32 });
+    }
+    0
 }
 
 #[inline(never)]

@@ -62,7 +62,7 @@ pub(super) fn inode_of(path: &Path) -> Option<Inode> {
 fn read_library(path: &Path) -> io::Result<Option<Library>> {
     let mut file = File::open(path)?;
     let length = file.metadata()?.len();
-    if length > FILE_BYTES || length < 64 {
+    if !(64..=FILE_BYTES).contains(&length) {
         return Ok(None);
     }
     let mut magic = [0; 4];

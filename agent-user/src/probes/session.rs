@@ -73,7 +73,7 @@ impl Session {
         preflight()?;
         let mut kernel = Kernel::load(settings.ring_bytes, settings.call_bytes)?;
         // Plaintext of everybody reaches the daemon; who is no agent is dropped at the door of `poll`.
-        kernel.track(0, tracked::CONTENT);
+        kernel.track(0, tracked::CONTENT | tracked::SYSCALLS);
         kernel.attach_events()?;
         let events = Events::new(boot_time());
         let mut session = Session {
