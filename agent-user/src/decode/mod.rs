@@ -16,6 +16,8 @@ pub mod jsonrpc;
 mod ndjson;
 mod sse;
 mod target;
+#[cfg(test)]
+mod testing;
 mod websocket;
 
 use std::collections::{BTreeMap, VecDeque};

@@ -8,6 +8,8 @@ mod frame;
 mod head;
 mod stream;
 mod sync;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

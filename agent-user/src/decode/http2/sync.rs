@@ -11,7 +11,7 @@ use super::frame::{ACK, END_HEADERS, END_STREAM, HEAD_LEN, Head, Kind, PADDED, P
 
 /// Bits that prove a chain at any offset; at the offset where bytes begin, because senders mostly begin a frame there; and there
 /// when the connection is known to speak HTTP/2.
-const PROOF: u32 = 96;
+const PROOF: u32 = 90;
 const PROOF_AT_START: u32 = 44;
 const PROOF_AT_KNOWN_START: u32 = 28;
 

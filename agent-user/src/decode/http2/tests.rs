@@ -1,0 +1,393 @@
+//! Frames by hand, and sessions that another implementation made (`sessions/`, by h2 4.3 and hpack 4.1 from PyPI).
+
+use super::super::Engine;
+use super::super::testing::{Step, events, in_all_pieces, incoming, lines, out, split_everywhere};
+use super::*;
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let len = (payload.len() as u32).to_be_bytes();
+    [&len[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// Literals without indexing.
+fn block(fields: &[(&str, &str)]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for (name, value) in fields {
+        out.push(0);
+        for text in [name, value] {
+            assert!(text.len() < 127);
+            out.push(text.len() as u8);
+            out.extend_from_slice(text.as_bytes());
+        }
+    }
+    out
+}
+
+const GET: [(&str, &str); 4] = [(":method", "GET"), (":scheme", "https"), (":authority", "a.example"), (":path", "/p?q=1")];
+const OK: [(&str, &str); 1] = [(":status", "200")];
+
+fn settings() -> Vec<u8> {
+    frame(4, 0, 0, &[])
+}
+
+fn client(frames: &[Vec<u8>]) -> Step {
+    out([PREFACE, &settings(), &frames.concat()].concat())
+}
+
+fn server(frames: &[Vec<u8>]) -> Step {
+    incoming([settings(), frames.concat()].concat())
+}
+
+fn started() -> Option<Engine> {
+    Some(Engine::Http2(Box::new(Connection::new(Direction::Out))))
+}
+
+fn attached() -> Option<Engine> {
+    Some(Engine::Http2(Box::new(Connection::attached(None))))
+}
+
+fn check(steps: &[Step], expected: &[&str]) {
+    assert_eq!(in_all_pieces(started, steps, 40), expected);
+}
+
+fn headers(stream: u32, flags: u8, fields: &[(&str, &str)]) -> Vec<u8> {
+    frame(1, flags, stream, &block(fields))
+}
+
+#[test]
+fn a_request_and_its_response() {
+    check(
+        &[
+            client(&[headers(1, 5, &[&GET[..], &[("accept", "*/*")]].concat())]),
+            server(&[headers(1, 4, &OK), frame(0, 0, 1, b"hel"), frame(0, 1, 1, b"lo")]),
+        ],
+        &[r#"x1 http/2/1: GET https://a.example/p?q=1 [accept=*/*] => 200 "hello""#],
+    );
+}
+
+#[test]
+fn every_shape_of_a_header_block() {
+    let whole = block(&GET);
+    let padded = [&[3][..], &whole, &[0; 3]].concat();
+    let prioritised = [&[0, 0, 0, 0, 16][..], &whole].concat();
+    let both = [&[2, 0, 0, 0, 0, 16][..], &whole, &[0; 2]].concat();
+    for (flags, payload) in [(5, &whole), (5 | 8, &padded), (5 | 0x20, &prioritised), (5 | 0x28, &both)] {
+        check(
+            &[client(&[frame(1, flags, 1, payload)]), server(&[headers(1, 5, &OK)])],
+            &["x1 http/2/1: GET https://a.example/p?q=1 => 200"],
+        );
+    }
+    let continued = [frame(1, 1, 1, &whole[..5]), frame(9, 0, 1, &whole[5..9]), frame(9, 0, 1, &[]), frame(9, 4, 1, &whole[9..])];
+    check(
+        &[client(&continued), server(&[headers(1, 5, &OK)])],
+        &["x1 http/2/1: GET https://a.example/p?q=1 => 200"],
+    );
+}
+
+#[test]
+fn interim_responses_and_trailers() {
+    check(
+        &[
+            client(&[headers(1, 4, &GET), frame(0, 0, 1, b"up"), headers(1, 5, &[("x-sum", "1")])]),
+            server(&[
+                headers(1, 4, &[(":status", "100")]),
+                headers(1, 4, &[(":status", "103"), ("link", "x")]),
+                headers(1, 4, &OK),
+                frame(0, 8, 1, b"\x02down\0\0"),
+                headers(1, 5, &[("grpc-status", "0")]),
+            ]),
+        ],
+        &[r#"x1 http/2/1: GET https://a.example/p?q=1 "up" trailers [x-sum=1] => 200 "down" trailers [grpc-status=0]"#],
+    );
+}
+
+#[test]
+fn many_streams_at_once() {
+    check(
+        &[
+            client(&[headers(1, 4, &GET), headers(3, 5, &GET), frame(0, 1, 1, b"one")]),
+            server(&[
+                headers(3, 4, &OK),
+                headers(1, 4, &OK),
+                frame(0, 0, 3, b"thr"),
+                frame(0, 1, 1, b"eno"),
+                frame(6, 0, 0, b"pingpong"),
+                frame(0, 1, 3, b"ee"),
+            ]),
+        ],
+        &[
+            r#"x1 http/2/1: GET https://a.example/p?q=1 "one" => 200 "eno""#,
+            r#"x2 http/2/3: GET https://a.example/p?q=1 => 200 "three""#,
+        ],
+    );
+}
+
+#[test]
+fn resets_pushes_and_the_end() {
+    check(
+        &[
+            client(&[headers(1, 5, &GET), headers(3, 4, &GET), headers(5, 5, &GET), frame(3, 0, 3, &[0, 0, 0, 8])]),
+            server(&[
+                headers(1, 4, &OK),
+                frame(0, 0, 1, b"par"),
+                frame(3, 0, 1, &[0, 0, 0, 2]),
+                frame(5, 4, 5, &[&[0, 0, 0, 2][..], &block(&GET)].concat()),
+                headers(2, 4, &OK),
+                frame(0, 1, 2, b"pushed"),
+                frame(7, 0, 0, &[0, 0, 0, 5, 0, 0, 0, 0]),
+            ]),
+        ],
+        &[
+            "x2 http/2/3: GET https://a.example/p?q=1(incomplete) => - !stream_reset !request_cut !response_missing",
+            r#"x1 http/2/1: GET https://a.example/p?q=1 => 200 "par"(incomplete) !stream_reset !response_cut"#,
+            r#"x4 http/2/2: GET https://a.example/p?q=1 => 200 "pushed" ~http2.pushed"#,
+            "x3 http/2/5: GET https://a.example/p?q=1 => - !response_missing",
+        ],
+    );
+}
+
+#[test]
+fn what_two_readers_may_read_differently_is_named() {
+    let cases: [(&[(&str, &str)], &str, &str); 9] = [
+        (&[("Accept", "x")], " [accept=x]", "http2.uppercase_name"),
+        (&[("a b", "x")], " [a b=x]", "http2.ambiguous_field_name"),
+        (&[("a", "x\r\ny: z")], " [a=x\r\ny: z]", "http2.ambiguous_field_value"),
+        (&[("transfer-encoding", "chunked")], " [transfer-encoding=chunked]", "http2.ambiguous_connection_field"),
+        (&[("te", "gzip")], " [te=gzip]", "http2.ambiguous_connection_field"),
+        (&[(":method", "PUT")], "", "http2.ambiguous_duplicate_pseudo_header"),
+        (&[("a", "b"), (":path", "/")], " [a=b]", "http2.ambiguous_late_pseudo_header"),
+        (&[("host", "b.example")], " [host=b.example]", "http2.ambiguous_host"),
+        (&[(":new", "x")], " [:new=x]", "http2.unknown_pseudo_header"),
+    ];
+    for (extra, shown, anomaly) in cases {
+        let seen = in_all_pieces(
+            started,
+            &[client(&[headers(1, 5, &[&GET[..], extra].concat())]), server(&[headers(1, 5, &OK)])],
+            3,
+        );
+        assert!(seen[0].starts_with(&format!("x1 http/2/1: GET https://a.example/p?q=1{shown} => 200 ~")), "{seen:?}");
+        assert!(seen[0].contains(&format!("~{anomaly}")), "{seen:?}");
+    }
+    check(
+        &[client(&[headers(1, 5, &[(":method", "GET")])]), server(&[headers(1, 5, &[])])],
+        &["x1 http/2/1: GET https://sni.example => 0 ~http2.missing_pseudo_header"],
+    );
+    check(
+        &[
+            client(&[headers(1, 4, &[&GET[..], &[("content-length", "3")]].concat()), frame(0, 1, 1, b"four")]),
+            server(&[headers(1, 5, &OK), frame(0, 1, 1, b"late")]),
+        ],
+        &[r#"x1 http/2/1: GET https://a.example/p?q=1 [content-length=3] "four" => 200 ~http2.ambiguous_length"#, "in ~http2.orphan_data 4"],
+    );
+}
+
+#[test]
+fn malformed_frames_are_named_and_survived() {
+    let fine = "x1 http/2/3: GET https://a.example/p?q=1 => 200";
+    let cases: [(Vec<u8>, &str); 5] = [
+        (frame(0, 8, 1, b"\x09x"), "out ~http2.malformed_frame 0"),
+        (frame(1, 5, 0, &block(&GET)), "out ~http2.malformed_frame 0"),
+        (frame(7, 0, 0, &[0]), "out ~http2.malformed_frame 0"),
+        (frame(7, 0, 0, &[0, 0, 0, 0, 0, 0, 0, 1]), "out ~http2.goaway_error 0"),
+        (frame(0, 0, 0, b"x"), "out ~http2.malformed_frame 0"),
+    ];
+    for (bad, anomaly) in cases {
+        let seen = in_all_pieces(started, &[client(&[bad, headers(3, 5, &GET)]), server(&[headers(3, 5, &OK)])], 3);
+        assert!(seen.contains(&anomaly.to_owned()) && seen.contains(&fine.to_owned()), "{seen:?}");
+    }
+}
+
+#[test]
+fn an_unreadable_block_leaves_the_next_one_readable() {
+    check(
+        &[
+            client(&[frame(1, 5, 1, &[0x80]), headers(3, 5, &GET)]),
+            server(&[headers(1, 5, &OK), headers(3, 5, &OK)]),
+        ],
+        &[
+            "out ~http2.compression_error 0",
+            "x2 http/2/1: - => 200 !headers_unknown !request_missing",
+            "x1 http/2/3: GET https://a.example/p?q=1 => 200",
+        ],
+    );
+}
+
+#[test]
+fn a_block_interrupted_is_lost() {
+    check(
+        &[
+            client(&[frame(1, 1, 1, &block(&GET)), frame(6, 0, 0, b"pingpong"), headers(3, 5, &GET)]),
+            server(&[headers(3, 5, &OK)]),
+        ],
+        &[
+            "out ~http2.unfinished_block 0",
+            "x1 http/2/3: GET https://a.example/p?q=1 => 200",
+            "x2 http/2/1: - => - !headers_unknown !request_missing !response_missing",
+        ],
+    );
+}
+
+#[test]
+fn a_hole_inside_content_harms_that_body_only() {
+    let frames = [headers(1, 4, &OK), frame(0, 0, 1, b"0123456789"), headers(3, 4, &OK), frame(0, 1, 3, b"x"), frame(0, 1, 1, b"end")];
+    let begin = settings().len() + frames[0].len() + 9 + 2;
+    let Step::Data(_, bytes) = server(&frames) else { panic!("data") };
+    let steps = [
+        client(&[headers(1, 5, &GET), headers(3, 5, &GET)]),
+        incoming(&bytes[..begin]),
+        Step::Gap(Direction::In, Some(5)),
+        incoming(&bytes[begin + 5..]),
+    ];
+    check(
+        &steps,
+        &[
+            r#"x2 http/2/3: GET https://a.example/p?q=1 => 200 "x""#,
+            r#"x1 http/2/1: GET https://a.example/p?q=1 => 200 "01"(incomplete) !gap:ring_full"#,
+        ],
+    );
+}
+
+#[test]
+fn a_larger_hole_is_left_at_the_next_provable_frame() {
+    let before = [settings(), headers(1, 4, &OK), frame(0, 0, 1, b"begin")].concat();
+    let after = [
+        b"rest of a frame".to_vec(),
+        frame(8, 0, 0, &[0, 0, 1, 0]),
+        frame(0, 1, 1, b"end"),
+        headers(3, 4, &OK),
+        frame(0, 1, 3, b"x"),
+    ];
+    let steps = [
+        client(&[headers(1, 5, &GET), headers(3, 5, &GET)]),
+        incoming(&before),
+        Step::Gap(Direction::In, None),
+        incoming(after.concat()),
+    ];
+    check(
+        &steps,
+        &[
+            "in ~http2.unplaced_bytes 15",
+            r#"x1 http/2/1: GET https://a.example/p?q=1 => 200 "begin"(incomplete) !gap:ring_full"#,
+            r#"x2 http/2/3: GET https://a.example/p?q=1 => 200 "x" !gap:ring_full"#,
+        ],
+    );
+}
+
+#[test]
+fn joined_in_the_middle() {
+    let steps = [
+        incoming([b"tail".to_vec(), frame(0, 1, 1, b"old"), headers(3, 4, &OK), frame(0, 1, 3, b"new")].concat()),
+        out([headers(5, 5, &GET), frame(8, 0, 0, &[0, 0, 1, 0])].concat()),
+        incoming(headers(5, 5, &OK)),
+    ];
+    let seen = in_all_pieces(attached, &steps, 40);
+    assert_eq!(
+        seen,
+        [
+            "in ~http2.unplaced_bytes 4",
+            r#"x1 http/2/3: - => 200 "new" !request_missing"#,
+            "x2 http/2/5: GET https://a.example/p?q=1 => 200",
+            "in ~http2.orphan_data 3",
+        ]
+    );
+}
+
+#[test]
+fn a_continuation_flood_is_named_and_bounded() {
+    let whole = block(&GET);
+    let flood = |count: usize, size: usize| {
+        let mut frames = vec![frame(1, 1, 1, &whole)];
+        frames.extend((1..count).map(|_| frame(9, 0, 1, &vec![0x82; size])));
+        frames.push(frame(9, 4, 1, &[]));
+        [client(&frames), server(&[headers(1, 5, &OK)])]
+    };
+    let seen = |count, size| lines(&events(started(), &flood(count, size), usize::MAX));
+    let fine = "x1 http/2/1: GET https://a.example/p?q=1 => 200";
+    assert_eq!(seen(HTTP2_CONTINUATIONS, 0), [fine]);
+    assert_eq!(seen(HTTP2_CONTINUATIONS + 1, 0), [format!("{fine} ~{}", LIMIT_CONTINUATIONS.name())]);
+    // 1000 frames of 1000 octets are past the bound on a block.
+    assert_eq!(
+        seen(1000, 1000),
+        [
+            "out ~limit.http2_continuations 0",
+            "out ~limit.http2_block_bytes 0",
+            "x1 http/2/1: - => 200 !headers_unknown !request_missing"
+        ]
+    );
+}
+
+#[test]
+fn floods_are_named_at_their_bound() {
+    let resets = |count: u32| {
+        let frames: Vec<_> = (0..count)
+            .flat_map(|number| [headers(2 * number + 1, 5, &GET), frame(3, 0, 2 * number + 1, &[0, 0, 0, 8])])
+            .collect();
+        lines(&events(started(), &[client(&frames)], usize::MAX))
+    };
+    let named = |lines: &[String], anomaly: &Anomaly| lines.iter().filter(|line| line.contains(anomaly.name())).count();
+    assert_eq!(named(&resets(HTTP2_RESETS as u32), &LIMIT_RESETS), 0);
+    let over = resets(HTTP2_RESETS as u32 + 1);
+    assert_eq!((named(&over, &LIMIT_RESETS), over.len()), (1, HTTP2_RESETS + 2), "each is still reported");
+
+    // The client's first SETTINGS counts.
+    let control = |count: usize| lines(&events(started(), &[client(&vec![settings(); count - 1])], usize::MAX));
+    assert_eq!(named(&control(HTTP2_CONTROL_FRAMES), &LIMIT_CONTROL), 0);
+    assert_eq!(named(&control(HTTP2_CONTROL_FRAMES + 1), &LIMIT_CONTROL), 1);
+
+    let streams = |count: u32| {
+        let frames: Vec<_> = (0..count).map(|number| headers(2 * number + 1, 4, &GET)).collect();
+        lines(&events(started(), &[client(&frames)], usize::MAX))
+    };
+    assert_eq!(named(&streams(OPEN_EXCHANGES as u32), &LIMIT_STREAMS), 0);
+    let over = streams(OPEN_EXCHANGES as u32 + 1);
+    assert!(over[1].starts_with("x1 ") && over[1].ends_with("!request_cut !response_missing ~limit.http2_streams"), "{}", over[1]);
+    assert!(over[1].contains("!evicted"));
+}
+
+#[test]
+fn extended_connect_carries_a_websocket() {
+    let connect =
+        [(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "https"), (":authority", "a.example"), (":path", "/ws")];
+    check(
+        &[
+            client(&[headers(1, 4, &connect)]),
+            server(&[headers(1, 4, &OK)]),
+            out(frame(0, 0, 1, &[0x81, 0x82, 1, 2, 3, 4, b'h' ^ 1, b'i' ^ 2])),
+            incoming([frame(0, 0, 1, &[0x81, 2, b'y']), frame(0, 1, 1, b"o\x88\x00")].concat()),
+            out(frame(0, 1, 1, &[])),
+        ],
+        &[
+            "x1 http/2/1: CONNECT https://a.example/ws => 200",
+            r#"x1 out Text "hi""#,
+            r#"x1 in Text "yo""#,
+            "x1 in Close",
+        ],
+    );
+}
+
+#[test]
+fn any_bytes_in_any_order() {
+    let mut state = 7_u64;
+    let mut random = move |below: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % below
+    };
+    for _ in 0..300 {
+        let steps: Vec<Step> = (0..20)
+            .map(|_| {
+                let dir = if random(2) == 0 { Direction::Out } else { Direction::In };
+                if random(10) == 0 {
+                    return Step::Gap(dir, (random(3) > 0).then(|| random(30)));
+                }
+                let payload: Vec<u8> = (0..random(20)).map(|_| random(256) as u8).collect();
+                let fields: &[(&str, &str)] = if random(2) == 0 { &GET } else { &OK };
+                let payload = if random(2) == 0 { block(fields) } else { payload };
+                Step::Data(dir, frame(random(11) as u8, random(256) as u8, random(6) as u32, &payload))
+            })
+            .collect();
+        for engine in [started, attached] {
+            let whole = lines(&events(engine(), &steps, usize::MAX));
+            assert_eq!(lines(&events(engine(), &steps, 1)), whole);
+        }
+    }
+}
