@@ -55,7 +55,7 @@ impl Messages {
             if self.held.len() < total {
                 return;
             }
-            message(self.held.split().freeze(), headers, frames, odd);
+            message(&self.held.split().freeze(), headers, frames, odd);
         }
     }
 
@@ -87,7 +87,7 @@ fn lengths(prelude: &[u8; PRELUDE]) -> Option<(usize, usize)> {
     consistent.then_some((total, headers))
 }
 
-fn message(message: Bytes, headers: usize, frames: &mut Vec<Frame>, odd: &mut Vec<Anomaly>) {
+fn message(message: &Bytes, headers: usize, frames: &mut Vec<Frame>, odd: &mut Vec<Anomaly>) {
     let (covered, mut crc) = message.split_at(message.len() - CRC);
     if crc32fast::hash(covered) != crc.get_u32() {
         return note(odd, BAD_MESSAGE_CRC);

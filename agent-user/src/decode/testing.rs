@@ -104,7 +104,9 @@ fn line(event: &HttpEvent) -> Option<String> {
         }
         HttpEvent::Frame { id, dir, frame, .. } => Some(format!("{id} {} {}", dir.name(), frame_line(frame))),
         HttpEvent::Anomaly { dir, anomaly, bytes, .. } => Some(format!("{} ~{} {bytes}", dir.name(), anomaly.name())),
-        HttpEvent::Request { .. } | HttpEvent::ResponseHead { .. } | HttpEvent::FlowClosed { .. } | HttpEvent::Fact { .. } => None,
+        HttpEvent::Request { .. } | HttpEvent::ResponseHead { .. } | HttpEvent::FlowClosed { .. } | HttpEvent::Fact { .. } => {
+            None
+        }
     }
 }
 

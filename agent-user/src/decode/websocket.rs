@@ -317,11 +317,11 @@ impl Side {
                     return;
                 }
                 let Some(mut message) = self.message.take() else { return };
-                if let (true, Some(inflater)) = (message.compressed, &mut self.inflater) {
-                    if inflater.push(&TAIL, &mut message) == Inflated::Bomb {
-                        message.body.cut(Incomplete::BODY_OVER_LIMIT);
-                        self.say(LIMIT_EXPANSION, at, out);
-                    }
+                if let (true, Some(inflater)) = (message.compressed, &mut self.inflater)
+                    && inflater.push(&TAIL, &mut message) == Inflated::Bomb
+                {
+                    message.body.cut(Incomplete::BODY_OVER_LIMIT);
+                    self.say(LIMIT_EXPANSION, at, out);
                 }
                 self.emit(message, at, out);
             }
@@ -342,11 +342,9 @@ impl Side {
 
     /// The message that waits for fragments will not get them.
     fn cut(&mut self, at: At, out: &mut Out<'_>) {
-        for message in [self.control.take(), self.message.take()] {
-            if let Some(mut message) = message {
-                message.body.cut(MESSAGE_CUT);
-                self.emit(message, at, out);
-            }
+        for mut message in [self.control.take(), self.message.take()].into_iter().flatten() {
+            message.body.cut(MESSAGE_CUT);
+            self.emit(message, at, out);
         }
     }
 

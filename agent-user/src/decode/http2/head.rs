@@ -12,7 +12,7 @@ use crate::reassemble::Flow;
 
 use super::super::hpack::{Field, Fields};
 use super::super::http1::is_token;
-use super::super::{Header, note};
+use super::super::{Header, note, target};
 
 /// Stands for a name or value from a table entry that was sent before the first byte we saw. No field name can hold `<`.
 pub(crate) const UNKNOWN: &str = "<unknown>";
@@ -163,11 +163,11 @@ impl List {
             note(&mut self.anomalies, TWO_HOSTS);
         }
         let host = match self.authority.as_deref().or(named) {
-            Some(host) => without_default_port(&String::from_utf8_lossy(host), secure).into(),
+            Some(host) => target::host(&String::from_utf8_lossy(host), scheme),
             None => flow.sni.clone().or_else(|| flow.peer.clone()).unwrap_or_else(|| "".into()),
         };
         let target = text(self.path.as_ref());
-        let (path, query) = target.split_once('?').unwrap_or((&target, ""));
+        let (path, query) = target::path_and_query(&target);
         RequestHead {
             method: text(self.method.as_ref()).as_str().into(),
             scheme,
@@ -202,8 +202,4 @@ pub(crate) struct RequestHead {
 
 fn text(value: Option<&Bytes>) -> String {
     value.map_or_else(String::new, |value| String::from_utf8_lossy(value).into_owned())
-}
-
-fn without_default_port(authority: &str, secure: bool) -> &str {
-    authority.strip_suffix(if secure { ":443" } else { ":80" }).unwrap_or(authority)
 }

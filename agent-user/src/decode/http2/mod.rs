@@ -69,6 +69,8 @@ struct Side {
     block: Option<Block>,
     /// Bytes of DATA on streams whose head was not seen.
     orphans: u64,
+    /// Nothing but SETTINGS came yet, and nothing was missed.
+    is_fresh: bool,
 }
 
 enum Phase {
@@ -100,7 +102,7 @@ struct Block {
 
 impl Side {
     fn start(phase: Phase) -> Side {
-        Side { phase, reader: Reader::default(), hpack: Decoder::new(), block: None, orphans: 0 }
+        Side { phase, reader: Reader::default(), hpack: Decoder::new(), block: None, orphans: 0, is_fresh: true }
     }
 
     fn attached() -> Side {
@@ -184,12 +186,25 @@ impl Connection {
         let side = &mut self.sides[at.dir as usize];
         let Phase::Searching { held, from, passed, cause } = &mut side.phase else { return true };
         while !input.is_empty() {
+            if *passed == 0 && cause.is_none() && held.len() < PREFACE.len() && PREFACE.starts_with(held) {
+                let due = &PREFACE[held.len()..];
+                let compared = due.len().min(input.len());
+                if due[..compared] == input[..compared] {
+                    held.extend_from_slice(&input.split_to(compared));
+                    if held.len() == PREFACE.len() {
+                        self.begins(at.dir);
+                        return true;
+                    }
+                    continue;
+                }
+            }
             // A bound's worth at a time, so that the answer does not depend on how the bytes were cut.
             let room = input.len().min(HTTP2_RESYNC_BYTES - held.len());
             held.extend_from_slice(&input.split_to(room));
             match sync::find(held, *from) {
                 Found::At(offset) => {
                     *passed += offset as u64;
+                    side.is_fresh &= *passed == 0 && cause.is_none();
                     if *passed > 0 || cause.is_some() {
                         out.anomaly(at.dir, at.ts, UNPLACED, *passed);
                     }
@@ -214,8 +229,19 @@ impl Connection {
         false
     }
 
+    /// The connection was not joined in the middle: the server's first frames were merely seen before the preface.
+    fn begins(&mut self, client: Direction) {
+        self.client = Some(client);
+        self.sides[client as usize] = Side::start(Phase::First);
+        let server = &mut self.sides[client.opposite() as usize];
+        if server.is_fresh {
+            server.hpack = Decoder::new();
+        }
+    }
+
     fn gap(&mut self, at: At, missing: Option<u64>, cause: &LossCause, out: &mut Out<'_>) {
         let side = &mut self.sides[at.dir as usize];
+        side.is_fresh = false;
         if let Phase::Searching { held, from, passed, .. } = &mut side.phase {
             *passed += held.len() as u64;
             held.clear();
@@ -287,6 +313,7 @@ impl Connection {
             }
         }
         let side = &mut self.sides[at.dir as usize];
+        side.is_fresh &= head.kind == Kind::Settings && !head.has(frame::ACK);
         if side.block.is_some() && head.kind != Kind::Continuation {
             let stream = side.block.take().map_or(0, |block| block.stream);
             side.forget_blocks();

@@ -141,7 +141,7 @@ fn weigh(head: &Head) -> Option<u32> {
         Kind::Priority if head.len == 5 => EXACT_LENGTH,
         Kind::RstStream | Kind::WindowUpdate if head.len == 4 => EXACT_LENGTH,
         Kind::Ping if head.len == 8 => EXACT_LENGTH,
-        Kind::Settings if head.len % 6 == 0 && head.len <= 6 * 32 && !(head.has(ACK) && head.len > 0) => 18,
+        Kind::Settings if head.len.is_multiple_of(6) && head.len <= 6 * 32 && !(head.has(ACK) && head.len > 0) => 18,
         Kind::Goaway if (8..=1024).contains(&head.len) => 14,
         Kind::Data
         | Kind::Headers

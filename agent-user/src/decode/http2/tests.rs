@@ -78,10 +78,7 @@ fn every_shape_of_a_header_block() {
         );
     }
     let continued = [frame(1, 1, 1, &whole[..5]), frame(9, 0, 1, &whole[5..9]), frame(9, 0, 1, &[]), frame(9, 4, 1, &whole[9..])];
-    check(
-        &[client(&continued), server(&[headers(1, 5, &OK)])],
-        &["x1 http/2/1: GET https://a.example/p?q=1 => 200"],
-    );
+    check(&[client(&continued), server(&[headers(1, 5, &OK)])], &["x1 http/2/1: GET https://a.example/p?q=1 => 200"]);
 }
 
 #[test]
@@ -160,11 +157,8 @@ fn what_two_readers_may_read_differently_is_named() {
         (&[(":new", "x")], " [:new=x]", "http2.unknown_pseudo_header"),
     ];
     for (extra, shown, anomaly) in cases {
-        let seen = in_all_pieces(
-            started,
-            &[client(&[headers(1, 5, &[&GET[..], extra].concat())]), server(&[headers(1, 5, &OK)])],
-            3,
-        );
+        let seen =
+            in_all_pieces(started, &[client(&[headers(1, 5, &[&GET[..], extra].concat())]), server(&[headers(1, 5, &OK)])], 3);
         assert!(seen[0].starts_with(&format!("x1 http/2/1: GET https://a.example/p?q=1{shown} => 200 ~")), "{seen:?}");
         assert!(seen[0].contains(&format!("~{anomaly}")), "{seen:?}");
     }
@@ -177,7 +171,10 @@ fn what_two_readers_may_read_differently_is_named() {
             client(&[headers(1, 4, &[&GET[..], &[("content-length", "3")]].concat()), frame(0, 1, 1, b"four")]),
             server(&[headers(1, 5, &OK), frame(0, 1, 1, b"late")]),
         ],
-        &[r#"x1 http/2/1: GET https://a.example/p?q=1 [content-length=3] "four" => 200 ~http2.ambiguous_length"#, "in ~http2.orphan_data 4"],
+        &[
+            r#"x1 http/2/1: GET https://a.example/p?q=1 [content-length=3] "four" => 200 ~http2.ambiguous_length"#,
+            "in ~http2.orphan_data 4",
+        ],
     );
 }
 
@@ -200,10 +197,7 @@ fn malformed_frames_are_named_and_survived() {
 #[test]
 fn an_unreadable_block_leaves_the_next_one_readable() {
     check(
-        &[
-            client(&[frame(1, 5, 1, &[0x80]), headers(3, 5, &GET)]),
-            server(&[headers(1, 5, &OK), headers(3, 5, &OK)]),
-        ],
+        &[client(&[frame(1, 5, 1, &[0x80]), headers(3, 5, &GET)]), server(&[headers(1, 5, &OK), headers(3, 5, &OK)])],
         &[
             "out ~http2.compression_error 0",
             "x2 http/2/1: - => 200 !headers_unknown !request_missing",
@@ -229,7 +223,8 @@ fn a_block_interrupted_is_lost() {
 
 #[test]
 fn a_hole_inside_content_harms_that_body_only() {
-    let frames = [headers(1, 4, &OK), frame(0, 0, 1, b"0123456789"), headers(3, 4, &OK), frame(0, 1, 3, b"x"), frame(0, 1, 1, b"end")];
+    let frames =
+        [headers(1, 4, &OK), frame(0, 0, 1, b"0123456789"), headers(3, 4, &OK), frame(0, 1, 3, b"x"), frame(0, 1, 1, b"end")];
     let begin = settings().len() + frames[0].len() + 9 + 2;
     let Step::Data(_, bytes) = server(&frames) else { panic!("data") };
     let steps = [
@@ -293,6 +288,21 @@ fn joined_in_the_middle() {
 }
 
 #[test]
+fn a_server_that_speaks_first_is_no_middle() {
+    // Index 62 refers to what the block before inserted: certain only when the table was empty at first.
+    let response = [block(&OK), b"\x40\x01a\x01b".to_vec(), vec![0xbe]].concat();
+    let steps = [
+        incoming(settings()),
+        client(&[headers(1, 5, &GET)]),
+        incoming([frame(1, 4, 1, &response), frame(1, 5, 1, &[0xbf])].concat()),
+    ];
+    let expected =
+        ["in ~http2.compression_error 0", "x1 http/2/1: GET https://a.example/p?q=1 => 200 [a=b, a=b] !headers_unknown"];
+    assert_eq!(in_all_pieces(|| None, &steps, 40), expected);
+    assert_eq!(in_all_pieces(attached, &steps, 40), expected);
+}
+
+#[test]
 fn a_continuation_flood_is_named_and_bounded() {
     let whole = block(&GET);
     let flood = |count: usize, size: usize| {
@@ -340,7 +350,11 @@ fn floods_are_named_at_their_bound() {
     };
     assert_eq!(named(&streams(OPEN_EXCHANGES as u32), &LIMIT_STREAMS), 0);
     let over = streams(OPEN_EXCHANGES as u32 + 1);
-    assert!(over[1].starts_with("x1 ") && over[1].ends_with("!request_cut !response_missing ~limit.http2_streams"), "{}", over[1]);
+    assert!(
+        over[1].starts_with("x1 ") && over[1].ends_with("!request_cut !response_missing ~limit.http2_streams"),
+        "{}",
+        over[1]
+    );
     assert!(over[1].contains("!evicted"));
 }
 
@@ -356,12 +370,7 @@ fn extended_connect_carries_a_websocket() {
             incoming([frame(0, 0, 1, &[0x81, 2, b'y']), frame(0, 1, 1, b"o\x88\x00")].concat()),
             out(frame(0, 1, 1, &[])),
         ],
-        &[
-            "x1 http/2/1: CONNECT https://a.example/ws => 200",
-            r#"x1 out Text "hi""#,
-            r#"x1 in Text "yo""#,
-            "x1 in Close",
-        ],
+        &["x1 http/2/1: CONNECT https://a.example/ws => 200", r#"x1 out Text "hi""#, r#"x1 in Text "yo""#, "x1 in Close"],
     );
 }
 
