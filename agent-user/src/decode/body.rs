@@ -419,3 +419,120 @@ impl Drop for Kept {
         self.budget.give_back(self.taken);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(fields: &[(&str, &str)]) -> Vec<Header> {
+        let field = |(name, value): &(&str, &str)| Header {
+            name: (*name).into(),
+            value: Sensitive::new(Bytes::copy_from_slice(value.as_bytes())),
+        };
+        fields.iter().map(field).collect()
+    }
+
+    fn assemble<'a>(coding: &str, pieces: impl Iterator<Item = &'a [u8]>) -> Assembled {
+        let mut assembler = Assembler::new(&headers(&[("content-encoding", coding)]), Some(&[]), 0, &Budget::default());
+        let mut frames = Vec::new();
+        pieces.for_each(|piece| assembler.data(&Bytes::copy_from_slice(piece), &mut frames));
+        assembler.finish(&mut frames)
+    }
+
+    /// What is kept, the length, and the reasons.
+    #[track_caller]
+    fn check(coding: &str, raw: &[u8], kept: &[u8], len: usize, incomplete: &[Incomplete]) {
+        for cut in 0..raw.len().max(1) {
+            let (head, tail) = raw.split_at(cut);
+            for assembled in [assemble(coding, [head, tail].into_iter()), assemble(coding, raw.chunks(1))] {
+                assert_eq!(assembled.body.kept.expose_content(), kept, "{coding} cut at {cut}");
+                assert_eq!((assembled.body.len, assembled.incomplete.as_slice()), (len as u64, incomplete));
+                assert_eq!(assembled.body.complete, incomplete.is_empty());
+                let hashed = if incomplete == [Incomplete::UNDECODABLE] { raw } else { kept };
+                assert_eq!(assembled.body.sha256, <[u8; 32]>::from(Sha256::digest(hashed)));
+            }
+        }
+    }
+
+    fn gzip(plain: &[u8]) -> Vec<u8> {
+        use std::io::Write;
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(plain).and_then(|()| encoder.finish()).expect("writing to memory works")
+    }
+
+    #[test]
+    fn bodies_in_every_cut() {
+        check("", b"plain", b"plain", 5, &[]);
+        check("identity", b"plain", b"plain", 5, &[]);
+        check("gzip", b"", b"", 0, &[]);
+        let coded = gzip(b"decoded text");
+        check("gzip", &coded, b"decoded text", 12, &[]);
+        check("gzip", &coded[..coded.len() - 3], b"decoded text", 12, &[CONTENT_CUT]);
+        check("gzip", b"{\"never\": \"coded\"}", b"{\"never\": \"coded\"}", 18, &[Incomplete::UNDECODABLE]);
+        check("compress", b"whatever", b"whatever", 8, &[Incomplete::UNDECODABLE]);
+        check("br, gzip, zstd", b"whatever", b"whatever", 8, &[Incomplete::UNDECODABLE]);
+        let mut damaged = gzip(b"decoded text");
+        let last = damaged.len() - 1;
+        damaged[last] ^= 1;
+        check("gzip", &damaged, b"decoded text", damaged.len(), &[Incomplete::UNDECODABLE]);
+    }
+
+    #[test]
+    fn a_hole_ends_what_is_kept() {
+        let mut assembler = Assembler::plain(&Budget::default());
+        let mut frames = Vec::new();
+        assembler.data(&Bytes::from_static(b"before"), &mut frames);
+        assembler.gap(&LossCause::RingFull);
+        assembler.data(&Bytes::from_static(b"after"), &mut frames);
+        let assembled = assembler.finish(&mut frames);
+        assert_eq!(assembled.body.kept.expose_content().as_ref(), b"before");
+        assert_eq!((assembled.body.len, assembled.body.complete), (11, false));
+        assert_eq!(assembled.incomplete, [Incomplete::gap(&LossCause::RingFull)]);
+    }
+
+    #[test]
+    fn kept_bytes_at_the_edge() {
+        let piece = Bytes::from(vec![b'x'; BODY_KEPT / 2]);
+        let keep = |extra: &'static [u8]| {
+            let mut assembler = Assembler::plain(&Budget::default());
+            let mut frames = Vec::new();
+            for piece in [piece.clone(), piece.clone(), Bytes::from_static(extra)] {
+                assembler.data(&piece, &mut frames);
+            }
+            let assembled = assembler.finish(&mut frames);
+            (assembled.body.kept.expose_content().len(), assembled.body.len, assembled.body.complete, assembled.incomplete)
+        };
+        assert_eq!(keep(b""), (BODY_KEPT, BODY_KEPT as u64, true, vec![]));
+        assert_eq!(keep(b"y"), (BODY_KEPT, BODY_KEPT as u64 + 1, true, vec![Incomplete::BODY_OVER_LIMIT]));
+    }
+
+    #[test]
+    fn all_bodies_together_at_the_edge() {
+        let budget = Budget::default();
+        let piece = Bytes::from(vec![b'x'; BODY_KEPT]);
+        let open = || {
+            let mut assembler = Assembler::plain(&budget);
+            assembler.data(&piece, &mut Vec::new());
+            assembler
+        };
+        let mut all: Vec<Assembler> = (0..BODIES_KEPT_TOTAL / BODY_KEPT).map(|_| open()).collect();
+        let over = open().finish(&mut Vec::new());
+        assert_eq!((over.body.kept.expose_content().len(), over.body.len), (0, BODY_KEPT as u64));
+        assert_eq!(over.incomplete, [Incomplete::BODY_OVER_LIMIT]);
+        drop(all.pop());
+        assert_eq!(open().finish(&mut Vec::new()).incomplete, [], "what is given back can be kept again");
+    }
+
+    #[test]
+    fn bombs_at_the_edge() {
+        let coded = Bytes::from(gzip(b"text"));
+        for (bombs, expected) in [(BOMBS - 1, &b"text"[..]), (BOMBS, &coded)] {
+            let fields = headers(&[("content-encoding", "gzip")]);
+            let mut assembler = Assembler::new(&fields, Some(&[]), bombs, &Budget::default());
+            assembler.data(&coded, &mut Vec::new());
+            let assembled = assembler.finish(&mut Vec::new());
+            assert_eq!(assembled.body.kept.expose_content(), expected);
+            assert_eq!(assembled.anomalies.contains(&LIMIT_BOMBS), bombs == BOMBS);
+        }
+    }
+}

@@ -200,11 +200,10 @@ impl Layer {
     fn allow(&mut self, made: usize, raw: u64) -> usize {
         let before = self.made;
         self.made += made as u64;
-        let full = self.made / EXPANSION_FREE * EXPANSION_FREE;
-        if full > before && full > raw.saturating_mul(EXPANSION_RATIO) && self.made > full {
-            let allowed = usize::try_from(full - before).expect("no more than one piece");
+        let full = self.made.saturating_sub(1) / EXPANSION_FREE * EXPANSION_FREE;
+        if full > 0 && full >= before && full > raw.saturating_mul(EXPANSION_RATIO) {
             self.made = full;
-            return allowed;
+            return usize::try_from(full - before).expect("no more than one piece");
         }
         made
     }
@@ -313,4 +312,202 @@ fn step_zstd(decoder: &mut zstd::stream::raw::Decoder<'static>, input: &[u8], ou
     // Zero: a frame is done and flushed; the next byte begins another.
     *ended = matches!(result, Ok(0));
     Step { taken: input.pos(), made: output.pos(), damaged: result.is_err() }
+}
+
+#[cfg(any(test, feature = "fuzz"))]
+pub fn fuzz(data: &[u8]) {
+    let Some((&kind, coded)) = data.split_first() else { return };
+    let all = [Coding::Gzip, Coding::Deflate, Coding::Brotli, Coding::Zstd];
+    let codings = [all[usize::from(kind & 3)], all[usize::from(kind >> 2 & 3)]];
+    let mut decoder = Decoder::new(&codings[..1 + usize::from(kind >> 4 & 1)]);
+    let mut made = 0;
+    let _stopped = decoder.push(coded, &mut |piece| made += piece.len());
+    let most = (coded.len() as u64).saturating_mul(EXPANSION_RATIO).max(EXPANSION_FREE) + EXPANSION_FREE;
+    assert!(made as u64 <= most, "no more comes out than the bound allows");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::Compression;
+    use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
+
+    use super::*;
+
+    /// `hello brotli, hello brotli, hello brotli` by the reference encoder.
+    const BROTLI: &str = "1b2700f81d09364e746f2486d7626568721a84858d4eb2a5bd0553f100cc0cbf04";
+    /// 8 MiB of zeros in 14 bytes.
+    const BROTLI_BOMB: &str = "cbffff3f002400e2b14072efff06";
+
+    fn hex(text: &str) -> Vec<u8> {
+        let byte = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).expect("hexadecimal");
+        (0..text.len()).step_by(2).map(byte).collect()
+    }
+
+    fn encode(coding: Coding, plain: &[u8]) -> Vec<u8> {
+        match coding {
+            Coding::Gzip => {
+                let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+                encoder.write_all(plain).and_then(|()| encoder.finish())
+            }
+            Coding::Deflate => {
+                let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
+                encoder.write_all(plain).and_then(|()| encoder.finish())
+            }
+            Coding::Zstd => zstd::encode_all(plain, 3),
+            Coding::Brotli => unreachable!("there is no encoder here"),
+        }
+        .expect("writing to memory works")
+    }
+
+    fn raw_deflate(plain: &[u8]) -> Vec<u8> {
+        let mut encoder = DeflateEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(plain).and_then(|()| encoder.finish()).expect("writing to memory works")
+    }
+
+    #[derive(Debug, PartialEq, Eq)]
+    struct Decoded {
+        plain: Vec<u8>,
+        fault: Option<Fault>,
+        complete: bool,
+        trailing: bool,
+    }
+
+    fn decode<'a>(codings: &[Coding], pieces: impl Iterator<Item = &'a [u8]>) -> Decoded {
+        let mut decoder = Decoder::new(codings);
+        let mut plain = Vec::new();
+        let mut fault = None;
+        for piece in pieces {
+            fault = decoder.push(piece, &mut |piece| plain.extend_from_slice(piece)).err();
+            if fault.is_some() {
+                break;
+            }
+        }
+        Decoded { plain, fault, complete: decoder.is_complete(), trailing: decoder.has_trailing() }
+    }
+
+    #[track_caller]
+    fn check(codings: &[Coding], coded: &[u8], expected: &Decoded) {
+        assert_eq!(&decode(codings, std::iter::once(coded)), expected);
+        assert_eq!(&decode(codings, coded.chunks(1)), expected, "one byte at a time");
+        let step = (coded.len() / 100).max(1);
+        for cut in (0..coded.len()).step_by(step) {
+            let (head, tail) = coded.split_at(cut);
+            assert_eq!(&decode(codings, [head, tail].into_iter()), expected, "cut at {cut}");
+        }
+    }
+
+    fn whole(plain: &[u8]) -> Decoded {
+        Decoded { plain: plain.to_vec(), fault: None, complete: true, trailing: false }
+    }
+
+    fn noise(length: u32) -> Vec<u8> {
+        let mut state = 1u32;
+        (0..length)
+            .map(|_| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                b'a' + (state >> 28) as u8
+            })
+            .collect()
+    }
+
+    #[test]
+    fn every_coding_in_every_cut() {
+        for plain in [&b""[..], b"x", b"hello hello hello", &noise(30_000)] {
+            for coding in [Coding::Gzip, Coding::Deflate, Coding::Zstd] {
+                check(&[coding], &encode(coding, plain), &whole(plain));
+            }
+            check(&[Coding::Deflate], &raw_deflate(plain), &whole(plain));
+            let stacked = encode(Coding::Zstd, &encode(Coding::Gzip, plain));
+            check(&[Coding::Gzip, Coding::Zstd], &stacked, &whole(plain));
+        }
+        check(&[Coding::Brotli], &hex(BROTLI), &whole(b"hello brotli, hello brotli, hello brotli"));
+        check(
+            &[Coding::Brotli, Coding::Gzip],
+            &encode(Coding::Gzip, &hex(BROTLI)),
+            &whole(b"hello brotli, hello brotli, hello brotli"),
+        );
+    }
+
+    #[test]
+    fn several_members() {
+        for coding in [Coding::Gzip, Coding::Zstd] {
+            let coded = [encode(coding, b"one "), encode(coding, b""), encode(coding, b"two")].concat();
+            check(&[coding], &coded, &whole(b"one two"));
+        }
+    }
+
+    #[test]
+    fn bytes_after_the_end() {
+        for (coding, coded) in [
+            (Coding::Gzip, encode(Coding::Gzip, b"x")),
+            (Coding::Deflate, encode(Coding::Deflate, b"x")),
+            (Coding::Deflate, raw_deflate(b"x")),
+        ] {
+            check(&[coding], &[&coded[..], b"tail"].concat(), &Decoded { trailing: true, ..whole(b"x") });
+        }
+        let coded = [&hex(BROTLI)[..], b"tail"].concat();
+        check(&[Coding::Brotli], &coded, &Decoded { trailing: true, ..whole(b"hello brotli, hello brotli, hello brotli") });
+    }
+
+    #[test]
+    fn cut_streams_are_not_complete() {
+        let plain = noise(5_000);
+        for coding in [Coding::Gzip, Coding::Deflate, Coding::Zstd] {
+            let coded = encode(coding, &plain);
+            for length in 1..coded.len() {
+                let decoded = decode(&[coding], std::iter::once(&coded[..length]));
+                assert!(!decoded.complete && decoded.fault.is_none(), "{coding:?} cut at {length}");
+                assert!(plain.starts_with(&decoded.plain));
+            }
+        }
+    }
+
+    #[test]
+    fn damage_keeps_what_came_before() {
+        let plain = noise(5_000);
+        let mut coded = encode(Coding::Gzip, &plain);
+        let last = coded.len() - 1;
+        coded[last - 4] ^= 1;
+        check(&[Coding::Gzip], &coded, &Decoded { fault: Some(Fault::Damaged), complete: false, ..whole(&plain) });
+        for coding in [Coding::Gzip, Coding::Brotli, Coding::Zstd] {
+            let decoded = decode(&[coding], std::iter::once(&b"{\"plain\": \"text\"}"[..]));
+            assert_eq!((decoded.plain.as_slice(), decoded.fault), (&b""[..], Some(Fault::Damaged)), "{coding:?}");
+        }
+    }
+
+    #[test]
+    fn a_zstd_window_that_asks_for_too_much() {
+        // RFC 8878 section 3.1.1: magic, a frame header without a checksum, and a window of 2^27.
+        let coded = [0x28, 0xb5, 0x2f, 0xfd, 0x00, (27 - 10) << 3, 0x01, 0x00, 0x00];
+        assert_eq!(decode(&[Coding::Zstd], std::iter::once(&coded[..])).fault, Some(Fault::Damaged));
+    }
+
+    #[test]
+    fn expansion_at_the_edge() {
+        let free = usize::try_from(EXPANSION_FREE).expect("fits");
+        let bomb = |decoded: &Decoded| decoded.fault == Some(Fault::Bomb) && decoded.plain == vec![0; free];
+        for coding in [Coding::Gzip, Coding::Deflate, Coding::Zstd] {
+            let fits = encode(coding, &vec![0; free]);
+            assert_eq!(decode(&[coding], std::iter::once(&fits[..])), whole(&vec![0; free]));
+            let decoded = decode(&[coding], std::iter::once(&encode(coding, &vec![0; free + 1])[..]));
+            assert!(bomb(&decoded), "{coding:?}");
+            let twice = encode(coding, &encode(coding, &vec![0; 4 * free]));
+            assert_eq!(decode(&[coding, coding], std::iter::once(&twice[..])).fault, Some(Fault::Bomb), "{coding:?} twice");
+        }
+        assert!(bomb(&decode(&[Coding::Brotli], std::iter::once(&hex(BROTLI_BOMB)[..]))));
+    }
+
+    #[test]
+    fn names_of_codings() {
+        let list = |values: &[&str]| Coding::list(values.iter().map(|value| value.as_bytes()));
+        use Coding::{Brotli, Deflate, Gzip, Zstd};
+        assert_eq!(list(&["gzip, X-GZIP"]), Ok(vec![Gzip, Gzip]));
+        assert_eq!(list(&["identity", "br"]), Ok(vec![Brotli]));
+        assert_eq!(list(&["deflate ,zstd"]), Ok(vec![Deflate, Zstd]));
+        assert_eq!(list(&["", " , "]), Ok(vec![]));
+        assert_eq!(list(&["compress"]), Err(Refused::Unknown));
+        assert_eq!(list(&["br, br", "br"]), Err(Refused::Layers));
+    }
 }

@@ -157,3 +157,93 @@ impl Sse {
         });
     }
 }
+
+#[cfg(any(test, feature = "fuzz"))]
+pub fn fuzz(data: &[u8]) {
+    let run = |pieces: &mut dyn Iterator<Item = &[u8]>| {
+        let (mut sse, mut frames, mut odd) = (Sse::default(), Vec::new(), Vec::new());
+        pieces.for_each(|piece| sse.push(piece, &mut frames, &mut odd));
+        sse.end(&mut odd);
+        (frames, odd)
+    };
+    assert_eq!(run(&mut std::iter::once(data)), run(&mut data.chunks(1)), "the cut does not matter");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Events as `type:data#id`, joined by spaces, and anomalies.
+    fn shown(frames: &[Frame], odd: &[Anomaly]) -> String {
+        let frame = |frame: &Frame| match frame {
+            Frame::Sse { event, data, id } => {
+                let id = id.as_ref().map_or(String::new(), |id| format!("#{id}"));
+                format!("{event}:{}{id}", String::from_utf8_lossy(data.expose_content()))
+            }
+            other => format!("{other:?}"),
+        };
+        let frames = frames.iter().map(frame);
+        frames.chain(odd.iter().map(|anomaly| format!("~{}", anomaly.name()))).collect::<Vec<_>>().join(" ")
+    }
+
+    fn run<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> String {
+        let (mut sse, mut frames, mut odd) = (Sse::default(), Vec::new(), Vec::new());
+        pieces.for_each(|piece| sse.push(piece, &mut frames, &mut odd));
+        sse.end(&mut odd);
+        shown(&frames, &odd)
+    }
+
+    #[track_caller]
+    fn check(text: &str, expected: &str) {
+        let bytes = text.as_bytes();
+        assert_eq!(run(std::iter::once(bytes)), expected, "{text:?}");
+        assert_eq!(run(bytes.chunks(1)), expected, "{text:?} one byte at a time");
+        for cut in 0..bytes.len() {
+            let (head, tail) = bytes.split_at(cut);
+            assert_eq!(run([head, tail].into_iter()), expected, "{text:?} cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn the_grammar_of_the_standard() {
+        check("data: a\n\n", ":a");
+        check("data:a\r\n\r\ndata:  b\r\rdata:c\n\n", ":a : b :c");
+        check("data: a\ndata: b\ndata\n\n", ":a\nb\n");
+        check("event: x\nid: 7\ndata: a\n\ndata: b\n\n", "x:a#7 :b");
+        check("\u{feff}data: a\n\n\u{feff}data: b\n\n", ":a");
+        check(": comment\nretry: 10\nunknown: x\ndata: a\n\n", ":a");
+        check("event: x\n\ndata: a\n\n", ":a");
+        check("data\n\n", ":");
+        check("id: a\0b\ndata: x\n\n", ":x");
+        check("data: [DONE]\n\n", ":[DONE]");
+        check("\n\n\r\r\n", "");
+        check("data: a\n", "~sse.ambiguous_unfinished_event");
+        check("data: a\n\ndata: b", ":a ~sse.ambiguous_unfinished_event");
+        check("data: a\r\r\ndata: b\n\r\n", ":a :b");
+    }
+
+    #[test]
+    fn a_hole_costs_the_event_it_is_in() {
+        let (mut sse, mut frames, mut odd) = (Sse::default(), Vec::new(), Vec::new());
+        sse.push(b"data: a\n\ndata: b", &mut frames, &mut odd);
+        sse.gap();
+        sse.push(b"ata: x\n\ndata: c\n\n", &mut frames, &mut odd);
+        assert_eq!(shown(&frames, &odd), ":a :c");
+    }
+
+    #[test]
+    fn a_line_and_an_event_at_the_edge() {
+        let line = |length: usize| format!("data:{}\n\ndata:z\n\n", "x".repeat(length));
+        let fits = FRAME_BYTES - "data:".len();
+        let parts = |pieces: &mut dyn Iterator<Item = &[u8]>| {
+            let (mut sse, mut frames, mut odd) = (Sse::default(), Vec::new(), Vec::new());
+            pieces.for_each(|piece| sse.push(piece, &mut frames, &mut odd));
+            (frames.len(), odd)
+        };
+        assert_eq!(parts(&mut line(fits).as_bytes().chunks(1000)), (2, vec![]));
+        assert_eq!(parts(&mut line(fits + 1).as_bytes().chunks(1000)), (1, vec![LIMIT_EVENT]));
+        let lines = |count: usize| format!("{}\n\n", "data:123\n".repeat(count)).into_bytes();
+        assert_eq!(parts(&mut std::iter::once(&lines(FRAME_BYTES / 4)[..])), (1, vec![]));
+        assert_eq!(parts(&mut std::iter::once(&lines(FRAME_BYTES / 4 + 1)[..])), (0, vec![LIMIT_EVENT]));
+    }
+}
