@@ -1,1 +1,63 @@
-fn main() {}
+//! `cargo xtask VERB`: all automation of the project. Each verb is a file; each installs what it alone needs.
+//!
+//! In: the checkout and the host. Out: built programs, verdicts, tables on the terminal. Nothing here ships to users, and
+//! nothing here is needed to build the pure library.
+
+mod build;
+mod demo;
+mod dist;
+mod fuzz;
+mod peers;
+mod run;
+mod setup;
+mod sh;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Automation of agentward.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Find or install what the probe build needs.
+    Setup,
+    /// Build the probe object and the daemon.
+    Build,
+    /// Build, then watch this host with the built-in rules.
+    Run(run::Arguments),
+    /// Play an unmodified agent against local stand-ins: an honest run and a bad one.
+    Demo(demo::Arguments),
+    /// Run every check there is.
+    Test(test::Arguments),
+    /// Fuzz the decoders.
+    Fuzz(fuzz::Arguments),
+    /// Pack the release archive.
+    Dist,
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().verb {
+        Verb::Setup => setup::run().map(|_| ()),
+        Verb::Build => build::run(),
+        Verb::Run(arguments) => run::run(&arguments),
+        Verb::Demo(arguments) => demo::run(&arguments),
+        Verb::Test(arguments) => test::run(&arguments),
+        Verb::Fuzz(arguments) => fuzz::run(&arguments),
+        Verb::Dist => dist::run(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Every check there is, in the order in which a fault is cheapest to find. All run, then a summary says which failed.
+
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+
+use crate::{build, peers, setup, sh};
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Leave out what needs root and a kernel: the live tests.
+    #[arg(long)]
+    no_live: bool,
+    /// Only the steps whose name contains this.
+    #[arg(long, value_name = "WORD")]
+    only: Option<String>,
+}
+
+/// A step and how to run it.
+struct Step {
+    name: &'static str,
+    run: fn() -> Result<()>,
+}
+
+const STEPS: [Step; 8] = [
+    Step { name: "format", run: || sh::run(sh::cargo().args(["fmt", "--all", "--check"])) },
+    Step { name: "clippy of the pure library", run: clippy_pure },
+    Step { name: "pure library", run: pure },
+    Step { name: "build", run: build::run },
+    Step { name: "clippy", run: clippy },
+    Step { name: "live library", run: library },
+    Step { name: "rules and recordings", run: recordings },
+    Step { name: LIVE, run: live },
+];
+const LIVE: &str = "live, on this kernel";
+
+pub fn run(arguments: &Arguments) -> Result<()> {
+    let wanted = |step: &&Step| {
+        !(arguments.no_live && step.name == LIVE) && arguments.only.as_ref().is_none_or(|word| step.name.contains(word.as_str()))
+    };
+    let mut done = Vec::new();
+    for step in STEPS.iter().filter(wanted) {
+        eprintln!("\n== {}", step.name);
+        let started = Instant::now();
+        let outcome = (step.run)();
+        if let Err(error) = &outcome {
+            eprintln!("xtask: {error:#}");
+        }
+        done.push((step.name, outcome.is_ok(), started.elapsed()));
+    }
+    eprintln!();
+    for (name, passed, took) in &done {
+        eprintln!("{:6} {name} ({} s)", if *passed { "ok" } else { "FAILED" }, took.as_secs());
+    }
+    if arguments.no_live {
+        eprintln!("left out, as asked: {LIVE}");
+    }
+    if done.iter().all(|(_, passed, _)| *passed) { Ok(()) } else { bail!("some checks failed") }
+}
+
+fn clippy_pure() -> Result<()> {
+    sh::run(sh::cargo().args(["clippy", "-p", "agentward", "--no-default-features", "--all-targets", "--", "-D", "warnings"]))
+}
+
+/// Without default features: neither kernel nor clock nor network is in the graph.
+fn pure() -> Result<()> {
+    sh::run(sh::cargo().args(["test", "-p", "agentward", "--no-default-features"]))
+}
+
+fn clippy() -> Result<()> {
+    let mut cargo = build::cargo()?;
+    sh::run(cargo.args(["clippy", "--workspace", "--exclude", "agent-ebpf", "--all-targets", "--", "-D", "warnings"]))
+}
+
+fn library() -> Result<()> {
+    sh::run(build::cargo()?.args(["test", "-p", "agentward", "-p", "agent-wire", "-p", "xtask"]))
+}
+
+/// The rule packs' own tests, then recordings through the built program: goldens, contract, bad input.
+fn recordings() -> Result<()> {
+    build::run()?;
+    for verb in ["check", "test"] {
+        sh::run(sh::command(build::daemon()).args(["rules", verb, "rules"]))?;
+    }
+    sh::run(&mut agent_tests())
+}
+
+/// Real clients under the probes. Root, because the kernel asks for it.
+fn live() -> Result<()> {
+    setup::need(&[("curl", "curl"), ("wget", "wget"), ("git", "git"), ("ip", "iproute2")])?;
+    peers::prepare_python()?;
+    peers::prepare_node()?;
+    build::run()?;
+    if !sh::is_root() {
+        bail!("the live tests load probes and need root: run `sudo -E cargo xtask test`, or leave them out with --no-live");
+    }
+    // One at a time: each test watches the whole host.
+    sh::run(agent_tests().args(["--test", "live", "--", "--ignored", "--test-threads=1"]))
+}
+
+fn agent_tests() -> Command {
+    let mut cargo = sh::cargo();
+    cargo.args(["test", "-p", "agent-tests"]);
+    cargo.env("AGENTWARD_BIN", build::daemon()).env("AGENTWARD_PEERS", peers::folder());
+    cargo
+}
