@@ -18,6 +18,8 @@ const SIZE: Anomaly = Anomaly::new("http1.ambiguous_chunk_size");
 const LINE_END: Anomaly = Anomaly::new("http1.ambiguous_chunk_line_end");
 /// Not a chunk at all.
 const MALFORMED: Anomaly = Anomaly::new("http1.malformed_chunk");
+/// Not `;name=value`: a reader that looks for quotes may see another end of the line.
+const EXTENSION: Anomaly = Anomaly::new("http1.ambiguous_chunk_extension");
 const LIMIT_EXTENSION: Anomaly = Anomaly::new("limit.chunk_extension");
 const LIMIT_TRAILERS: Anomaly = Anomaly::new("limit.trailer_bytes");
 
@@ -157,7 +159,11 @@ impl Chunked {
         if memchr(b'\r', line).is_some() {
             note(&mut self.anomalies, LINE_END);
         }
-        let written = line.split(|&byte| byte == b';').next().unwrap_or_default();
+        let end = memchr(b';', line).unwrap_or(line.len());
+        let (written, extensions) = line.split_at(end);
+        if !are_extensions(extensions) {
+            note(&mut self.anomalies, EXTENSION);
+        }
         let digits = written.trim_ascii();
         let digits = digits.strip_prefix(b"+").unwrap_or(digits);
         let digits = digits.strip_prefix(b"0x").or(digits.strip_prefix(b"0X")).unwrap_or(digits);
@@ -169,4 +175,34 @@ impl Chunked {
         }
         u64::from_str_radix(std::str::from_utf8(&digits[..length]).ok()?, 16).ok()
     }
+}
+
+/// RFC 9112 section 7.1.1: `*( BWS ";" BWS name [ BWS "=" BWS value ] )`.
+fn are_extensions(mut text: &[u8]) -> bool {
+    while let Some(rest) = head::trim(text).strip_prefix(b";") {
+        let Some(rest) = skip_token(head::trim(rest)) else { return false };
+        text = rest;
+        if let Some(rest) = head::trim(text).strip_prefix(b"=") {
+            let value = head::trim(rest);
+            let Some(rest) = skip_quoted(value).or_else(|| skip_token(value)) else { return false };
+            text = rest;
+        }
+    }
+    head::trim(text).is_empty()
+}
+
+fn skip_token(text: &[u8]) -> Option<&[u8]> {
+    let length = text.iter().take_while(|byte| super::is_token(**byte)).count();
+    (length > 0).then(|| &text[length..])
+}
+
+fn skip_quoted(text: &[u8]) -> Option<&[u8]> {
+    let mut escaped = false;
+    let inside = text.strip_prefix(b"\"")?;
+    let end = inside.iter().position(|&byte| {
+        let closes = byte == b'"' && !escaped;
+        escaped = byte == b'\\' && !escaped;
+        closes
+    })?;
+    Some(&inside[end + 1..])
 }

@@ -7,6 +7,8 @@ use crate::base::Anomaly;
 use crate::decode::coding::Coding;
 use crate::decode::{Header, note};
 
+use super::head::trim;
+
 /// RFC 9112 section 6.1: both lengths at once, the classic smuggling vector.
 const LENGTH_AND_CHUNKED: Anomaly = Anomaly::new("http1.ambiguous_length_and_chunked");
 /// The same length more than once: allowed, but front ends differ.
@@ -47,17 +49,22 @@ pub(super) struct Answers {
     pub(super) connect: bool,
 }
 
-pub(super) fn of_request(headers: &[Header], is_http10: bool) -> Plan {
-    let mut plan = read(headers, is_http10);
+pub(super) fn of_request(headers: &[Header], is_http10: bool, connect: bool) -> Plan {
+    let mut plan = read(headers, is_http10, true);
+    if connect && !matches!(plan.framing, Framing::UntilClose | Framing::Length(0)) {
+        // RFC 9110 section 9.3.6: what follows belongs to the tunnel.
+        note(&mut plan.anomalies, LENGTH_WITHOUT_BODY);
+        plan.framing = Framing::None;
+    }
     if plan.framing == Framing::UntilClose {
-        // RFC 9112 section 6.3 rule 6 and 7: a request without a readable length has no body.
+        // RFC 9112 section 6.3 rule 7: a request without a readable length has no body.
         plan.framing = Framing::None;
     }
     plan
 }
 
 pub(super) fn of_response(headers: &[Header], is_http10: bool, status: u16, answers: Answers) -> Plan {
-    let mut plan = read(headers, is_http10);
+    let mut plan = read(headers, is_http10, false);
     let informational = (100..200).contains(&status);
     let tunnel = answers.connect && (200..300).contains(&status);
     if informational || status == 204 || status == 304 || answers.head || tunnel {
@@ -75,7 +82,7 @@ fn values<'a>(headers: &'a [Header], name: &'a str) -> impl Iterator<Item = &'a 
 }
 
 /// `UntilClose` stands for "no length given".
-fn read(headers: &[Header], is_http10: bool) -> Plan {
+fn read(headers: &[Header], is_http10: bool, is_request: bool) -> Plan {
     let mut plan =
         Plan { framing: Framing::UntilClose, codings: Some(Vec::new()), anomalies: Vec::new(), other_lengths: Vec::new() };
     let length = read_length(headers, &mut plan);
@@ -89,15 +96,22 @@ fn read(headers: &[Header], is_http10: bool) -> Plan {
     if is_http10 {
         note(&mut plan.anomalies, CHUNKED_IN_HTTP10);
     }
-    if is_chunked(fields, &mut plan) {
-        plan.framing = Framing::Chunked;
-        if let Some(length) = length {
-            note(&mut plan.anomalies, LENGTH_AND_CHUNKED);
-            note(&mut plan.other_lengths, length);
-        }
-    } else if let Some(length) = length {
+    let transfer = read_transfer(fields, &mut plan);
+    if length.is_some() {
         note(&mut plan.anomalies, LENGTH_AND_CHUNKED);
-        plan.framing = Framing::Length(length);
+    }
+    // RFC 9112 section 6.3 rule 4: a response that is not chunked at the end runs until the close, a request is an error; those
+    // servers that accept it look for the word.
+    let chunked = transfer == Transfer::ChunkedLast || transfer == Transfer::ChunkedBefore && is_request;
+    match (chunked, length) {
+        (true, _) => {
+            plan.framing = Framing::Chunked;
+            for length in length {
+                note(&mut plan.other_lengths, length);
+            }
+        }
+        (false, Some(length)) => plan.framing = Framing::Length(length),
+        (false, None) => {}
     }
     plan
 }
@@ -106,7 +120,7 @@ fn read(headers: &[Header], is_http10: bool) -> Plan {
 fn read_length(headers: &[Header], plan: &mut Plan) -> Option<u64> {
     let mut first = None;
     for value in values(headers, "content-length").flat_map(|value| value.split(|&byte| byte == b',')) {
-        let value = value.trim_ascii();
+        let value = trim(value);
         let strict = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
         if !strict {
             note(&mut plan.anomalies, LENGTH_VALUE);
@@ -139,33 +153,50 @@ fn parse_length(digits: &[u8]) -> Option<u64> {
     std::str::from_utf8(digits).ok()?.parse().ok().filter(|length| *length <= i64::MAX as u64)
 }
 
-fn is_chunked<'a>(fields: impl Iterator<Item = &'a [u8]>, plan: &mut Plan) -> bool {
-    let (mut count, mut chunked_last, mut chunked, mut odd) = (0, false, 0, false);
+/// Where `chunked` stands among the transfer codings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Transfer {
+    ChunkedLast,
+    ChunkedBefore,
+    NotChunked,
+}
+
+fn read_transfer<'a>(fields: impl Iterator<Item = &'a [u8]>, plan: &mut Plan) -> Transfer {
+    let (mut count, mut last, mut chunked, mut odd) = (0, false, 0, false);
     for field in fields {
         count += 1;
         for token in field.split(|&byte| byte == b',') {
-            let token = token.trim_ascii();
-            chunked_last = token.eq_ignore_ascii_case(b"chunked");
-            chunked += usize::from(chunked_last);
-            if !chunked_last {
-                match Coding::list(std::iter::once(token)) {
-                    Ok(codings) if !token.is_empty() && !token.eq_ignore_ascii_case(b"identity") => {
-                        if let Some(known) = &mut plan.codings {
-                            known.extend(codings);
-                        }
-                    }
-                    Ok(_) => odd = true,
-                    Err(_) => {
-                        odd = true;
-                        plan.codings = None;
-                    }
-                }
+            let token = trim(token);
+            last = token.eq_ignore_ascii_case(b"chunked");
+            chunked += usize::from(last);
+            if !last {
+                odd |= !take_coding(token, plan);
             }
         }
     }
-    if odd || count != 1 || chunked != 1 || !chunked_last {
+    if odd || count != 1 || chunked != 1 || !last {
         note(&mut plan.anomalies, TRANSFER_ENCODING);
     }
-    // A reader that only looks for the word, or for the last one, takes it as chunked.
-    chunked > 0
+    match (last, chunked) {
+        (true, _) => Transfer::ChunkedLast,
+        (false, 0) => Transfer::NotChunked,
+        (false, _) => Transfer::ChunkedBefore,
+    }
+}
+
+/// A coding beside `chunked`; false when it is none that a sender may use there.
+fn take_coding(token: &[u8], plan: &mut Plan) -> bool {
+    match Coding::list(std::iter::once(token)) {
+        Ok(codings) => {
+            let known = !codings.is_empty();
+            if let Some(all) = &mut plan.codings {
+                all.extend(codings);
+            }
+            known
+        }
+        Err(_) => {
+            plan.codings = None;
+            false
+        }
+    }
 }

@@ -219,6 +219,7 @@ fn read_fields(head: &Bytes, mut at: usize, headers: &mut Vec<Header>, anomalies
             match headers.last_mut() {
                 Some(field) => {
                     note(anomalies, OBS_FOLD);
+                    check_value(line, anomalies);
                     unfold(field, line);
                     continue;
                 }
@@ -229,11 +230,11 @@ fn read_fields(head: &Bytes, mut at: usize, headers: &mut Vec<Header>, anomalies
             note(anomalies, FIELD_LINE);
             continue;
         };
-        let (name, value) = (line[..colon].trim_ascii_start(), line[colon + 1..].trim_ascii());
+        let (name, value) = (trim_start(&line[..colon]), trim(&line[colon + 1..]));
         if name.ends_with(b" ") || name.ends_with(b"\t") {
             note(anomalies, SPACE_BEFORE_COLON);
         }
-        let name = name.trim_ascii_end();
+        let name = trim(name);
         if name.is_empty() || !name.iter().all(|&byte| super::is_token(byte)) {
             note(anomalies, FIELD_NAME);
         }
@@ -252,8 +253,19 @@ fn check_value(value: &[u8], anomalies: &mut Vec<Anomaly>) {
 fn unfold(field: &mut Header, line: &[u8]) {
     let mut value = field.value.expose_content().to_vec();
     value.push(b' ');
-    value.extend_from_slice(line.trim_ascii());
-    field.value = Sensitive::new(Bytes::from(value.trim_ascii().to_vec()));
+    value.extend_from_slice(trim(line));
+    field.value = Sensitive::new(Bytes::from(trim(&value).to_vec()));
+}
+
+/// Without optional whitespace (RFC 9110 section 5.6.3): a CR or a form feed stays, because other readers may trip over it.
+pub(super) fn trim(text: &[u8]) -> &[u8] {
+    let text = trim_start(text);
+    let end = text.iter().rposition(|byte| !matches!(byte, b' ' | b'\t')).map_or(0, |last| last + 1);
+    &text[..end]
+}
+
+fn trim_start(text: &[u8]) -> &[u8] {
+    &text[text.iter().position(|byte| !matches!(byte, b' ' | b'\t')).unwrap_or(text.len())..]
 }
 
 fn trim_line(line: &[u8]) -> &[u8] {

@@ -38,6 +38,8 @@ const LOST: Anomaly = Anomaly::new("http1.lost_bytes");
 const UNASKED_SWITCH: Anomaly = Anomaly::new("http1.ambiguous_switch");
 /// More than one `Host`, or one that the target contradicts: servers route by one or the other.
 const AMBIGUOUS_HOST: Anomaly = Anomaly::new("http1.ambiguous_host");
+/// A message after one that said it was the last: some servers answer it, some never read it.
+const AFTER_CLOSE: Anomaly = Anomaly::new("http1.ambiguous_after_close");
 /// Fields after the body that would have changed how it was read.
 const AMBIGUOUS_TRAILER: Anomaly = Anomaly::new("http1.ambiguous_trailer");
 
@@ -84,6 +86,8 @@ struct Side {
     /// The hole that made us lose the direction.
     hole: Option<LossCause>,
     trust: Trust,
+    /// The last message said `Connection: close`.
+    closing: bool,
 }
 
 /// How far the bytes where a head is read are known to begin one.
@@ -142,7 +146,16 @@ impl Side {
             lost: 0,
             hole: None,
             trust,
+            closing: false,
         }
+    }
+
+    /// Whether this head comes after the last message of its direction.
+    fn is_after_close(&mut self, headers: &[Header]) -> bool {
+        let closes = headers.iter().filter(|field| &*field.name == "connection").any(|field| {
+            field.value.expose_content().split(|&byte| byte == b',').any(|token| head::trim(token).eq_ignore_ascii_case(b"close"))
+        });
+        std::mem::replace(&mut self.closing, closes)
     }
 
     fn lose(&mut self) {
@@ -445,7 +458,7 @@ impl Http1 {
         }
     }
 
-    fn request_head(&mut self, head: Head, head_ts: Timestamp, ts: Timestamp, out: &mut Out<'_>) {
+    fn request_head(&mut self, mut head: Head, head_ts: Timestamp, ts: Timestamp, out: &mut Out<'_>) {
         if matches!(self.response.reading, Reading::Lost) && self.response.hole.is_some() {
             // Whoever does not pipeline sends the next request after the last response: that one was in the hole.
             let hole = self.response.hole.take();
@@ -458,7 +471,11 @@ impl Http1 {
             return self.too_many(ts, out);
         }
         self.request.hole = None;
-        let plan = framing::of_request(&head.headers, head.is_http10);
+        if self.request.is_after_close(&head.headers) {
+            note(&mut head.anomalies, AFTER_CLOSE);
+        }
+        let connect = matches!(&head.start, Start::Request { method, .. } if &**method == "CONNECT");
+        let plan = framing::of_request(&head.headers, head.is_http10, connect);
         let reading = begin_body(&head.headers, &plan, out);
         let open = self.open_request(head, head_ts, out);
         open.take_plan(Kind::Request, plan);
@@ -522,6 +539,9 @@ impl Http1 {
         if (100..200).contains(&status) && status != 101 {
             // Interim: the final answer follows (RFC 9110 section 15.2).
             return Step::Again;
+        }
+        if self.response.is_after_close(&head.headers) {
+            note(&mut head.anomalies, AFTER_CLOSE);
         }
         let is_http10 = head.is_http10;
         let open = self.answered(is_http10, out);
