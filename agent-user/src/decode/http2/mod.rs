@@ -71,6 +71,8 @@ struct Side {
     orphans: u64,
     /// Nothing but SETTINGS came yet, and nothing was missed.
     is_fresh: bool,
+    /// Every frame since the connection began was seen.
+    is_whole: bool,
 }
 
 enum Phase {
@@ -102,11 +104,11 @@ struct Block {
 
 impl Side {
     fn start(phase: Phase) -> Side {
-        Side { phase, reader: Reader::default(), hpack: Decoder::new(), block: None, orphans: 0, is_fresh: true }
+        Side { phase, reader: Reader::default(), hpack: Decoder::new(), block: None, orphans: 0, is_fresh: true, is_whole: true }
     }
 
     fn attached() -> Side {
-        Side { hpack: Decoder::attached(), ..Side::start(Phase::searching(None)) }
+        Side { hpack: Decoder::attached(), is_whole: false, ..Side::start(Phase::searching(None)) }
     }
 
     /// Blocks were missed.
@@ -201,7 +203,7 @@ impl Connection {
             // A bound's worth at a time, so that the answer does not depend on how the bytes were cut.
             let room = input.len().min(HTTP2_RESYNC_BYTES - held.len());
             held.extend_from_slice(&input.split_to(room));
-            match sync::find(held, *from) {
+            match sync::find(held, *from, *passed == 0 && cause.is_none()) {
                 Found::At(offset) => {
                     *passed += offset as u64;
                     side.is_fresh &= *passed == 0 && cause.is_none();
@@ -236,6 +238,7 @@ impl Connection {
         let server = &mut self.sides[client.opposite() as usize];
         if server.is_fresh {
             server.hpack = Decoder::new();
+            server.is_whole = true;
         }
     }
 
@@ -262,6 +265,7 @@ impl Connection {
             Hole::InFrame(_) => {}
             Hole::Lost => {
                 side.forget_blocks();
+                side.is_whole = false;
                 side.phase = Phase::searching(Some(cause.clone()));
                 let part = self.part_of(at.dir);
                 for stream in self.streams.values_mut() {
@@ -486,7 +490,15 @@ impl Connection {
                 self.was_closed(oldest);
             }
         }
-        self.streams.entry(number).or_insert_with(|| Stream::new(number))
+        let client = self.client();
+        let (asking, answering) = (&self.sides[client as usize], &self.sides[client.opposite() as usize]);
+        // A response that is still to come follows the frames seen by now; a request that is not here yet is past.
+        let late = [(Part::Request, !asking.is_whole), (Part::Response, matches!(answering.phase, Phase::Searching { .. }))];
+        self.streams.entry(number).or_insert_with(|| {
+            let mut stream = Stream::new(number);
+            late.into_iter().filter(|(_, late)| *late).for_each(|(part, _)| stream.joined_late(part));
+            stream
+        })
     }
 
     /// A header block that cannot be read: what it said is unknown, that it was there is not.

@@ -49,6 +49,8 @@ struct Half {
     closed: bool,
     /// Bytes of it are missing, so lengths prove nothing.
     holed: bool,
+    /// Its head may have come before we saw this direction.
+    late: bool,
     trailed: bool,
 }
 
@@ -117,6 +119,11 @@ impl Stream {
         }
     }
 
+    /// The head of this half may have been missed.
+    pub(crate) fn joined_late(&mut self, part: Part) {
+        self.half(part).late = true;
+    }
+
     pub(crate) fn note(&mut self, anomaly: Anomaly) {
         note(&mut self.anomalies, anomaly);
     }
@@ -134,7 +141,7 @@ impl Stream {
         }
         let half = self.half(part);
         let of_head = if part == Part::Request { list.of_request } else { list.of_response };
-        if half.begun || half.holed && !of_head {
+        if half.begun || (half.holed || half.late) && !of_head {
             self.trailers(part, list);
         } else {
             match part {

@@ -5,15 +5,22 @@
 //! small stream numbers. An earlier place that may still become a chain goes before a later one that is already proved, so
 //! the answer does not depend on how the bytes were cut.
 
+use bytes::Bytes;
+
 use crate::base::limits::HTTP2_RESYNC_BYTES;
 
+use super::super::hpack::Decoder;
 use super::frame::{ACK, END_HEADERS, END_STREAM, HEAD_LEN, Head, Kind, PADDED, PRIORITY};
 
-/// Bits that prove a chain at any offset; at the offset where bytes begin, because senders mostly begin a frame there; and there
-/// when the connection is known to speak HTTP/2.
-const PROOF: u32 = 90;
-const PROOF_AT_START: u32 = 44;
-const PROOF_AT_KNOWN_START: u32 = 28;
+/// Bits that prove a chain at any offset. Heads are full of zeros, so that a view shifted by some bytes can look like one: the
+/// chain must also be of three frames, of which one that is exact in length and stream counts twice.
+const PROOF: u32 = 110;
+const PROOF_FRAMES: u32 = 3;
+const EXACT: u32 = 60;
+/// Bits that prove even a single frame where bytes begin: senders mostly begin a frame there. A HEADERS frame gets there
+/// only when its block reads as one, DATA only together with the next frame.
+const PROOF_AT_START: u32 = 60;
+const READABLE_BLOCK: u32 = 24;
 
 /// A frame that is no DATA and is longer than this would not have been sent.
 const LONGEST_CONTROL: usize = 64 << 10;
@@ -29,10 +36,10 @@ pub(crate) enum Found {
     More(usize),
 }
 
-/// Looks for the first chain at or after `from`, on a connection that is known to speak HTTP/2.
-pub(crate) fn find(bytes: &[u8], from: usize) -> Found {
+/// Looks for the first chain at or after `from`. `begins` when a sender's write begins at offset 0, as far as we know.
+pub(crate) fn find(bytes: &[u8], from: usize, begins: bool) -> Found {
     for offset in from..bytes.len() {
-        match chain(&bytes[offset..], if offset == 0 { PROOF_AT_KNOWN_START } else { PROOF }, offset == 0) {
+        match chain(&bytes[offset..], begins && offset == 0) {
             Chain::Proved => return Found::At(offset),
             Chain::Possible if bytes.len() < HTTP2_RESYNC_BYTES => return Found::More(offset),
             Chain::Possible | Chain::Refuted => {}
@@ -51,10 +58,11 @@ pub(crate) enum Chain {
 
 /// Whether a direction whose first bytes are these speaks HTTP/2.
 pub(crate) fn at_start(bytes: &[u8]) -> Chain {
-    chain(bytes, PROOF_AT_START, true)
+    chain(bytes, true)
 }
 
-fn chain(bytes: &[u8], proof: u32, single: bool) -> Chain {
+fn chain(bytes: &[u8], single: bool) -> Chain {
+    let proof = if single { PROOF_AT_START } else { PROOF };
     let mut rest = bytes;
     let (mut bits, mut frames, mut in_block) = (0, 0, None);
     loop {
@@ -72,11 +80,18 @@ fn chain(bytes: &[u8], proof: u32, single: bool) -> Chain {
         }
         in_block = (head.kind.has_block() && !head.has(END_HEADERS)).then_some(head.stream);
         bits += gained;
-        frames += 1;
+        frames += if gained >= EXACT { 2 } else { 1 };
         if !payload_fits(&head, after) {
             return Chain::Refuted;
         }
-        if bits >= proof && (single || frames > 1) {
+        if let (Kind::Headers, true, Some(payload)) = (head.kind, head.has(END_HEADERS), after.get(..head.len)) {
+            match reads_as_block(head, payload) {
+                Some(true) => bits += READABLE_BLOCK,
+                Some(false) => {}
+                None => return Chain::Refuted,
+            }
+        }
+        if bits >= proof && (single || frames >= PROOF_FRAMES) {
             return Chain::Proved;
         }
         let Some(next) = after.get(head.len..) else { return Chain::Possible };
@@ -87,6 +102,13 @@ fn chain(bytes: &[u8], proof: u32, single: bool) -> Chain {
 /// Whether less than a head can still become one: the top octet of a length is small, and a type follows.
 fn could_begin(octets: &[u8]) -> bool {
     octets.first().is_none_or(|&top| top <= (LONGEST_DATA >> 16) as u8) && octets.get(3).is_none_or(|&kind| kind <= 9)
+}
+
+/// Whether a block begins with a pseudo-header field; `None` when it is none at all.
+fn reads_as_block(head: Head, payload: &[u8]) -> Option<bool> {
+    let (_, block) = super::fragment(head, Bytes::copy_from_slice(payload))?;
+    let fields = Decoder::attached().decode(&block).ok()?;
+    Some(fields.list.first().is_some_and(|field| field.name.as_ref().is_some_and(|name| name.starts_with(':'))))
 }
 
 /// Content of a frame, as far as it is there, where the specification fixes it.
@@ -118,8 +140,6 @@ fn weigh(head: &Head) -> Option<u32> {
     const KIND: u32 = 8;
     const ON_CONNECTION: u32 = 32;
     const EXACT_LENGTH: u32 = 24;
-    // A small stream number with the reserved bit unset.
-    const ON_STREAM: u32 = 9;
     let (flags, zero_stream) = match head.kind {
         Kind::Data => (END_STREAM | PADDED, false),
         Kind::Headers => (END_STREAM | END_HEADERS | PADDED | PRIORITY, false),
@@ -131,7 +151,7 @@ fn weigh(head: &Head) -> Option<u32> {
         Kind::Continuation => (END_HEADERS, false),
         Kind::Other(_) => return None,
     };
-    if head.reserved || head.flags & !flags != 0 || zero_stream != (head.stream == 0) || head.stream >= 1 << 24 {
+    if head.reserved || head.flags & !flags != 0 || zero_stream != (head.stream == 0) {
         return None;
     }
     let length = match head.kind {
@@ -155,6 +175,7 @@ fn weigh(head: &Head) -> Option<u32> {
         | Kind::Goaway
         | Kind::Other(_) => return None,
     };
-    let stream = if zero_stream { ON_CONNECTION } else { ON_STREAM };
+    // Streams are numbered from 1; the reserved bit counts as well.
+    let stream = if zero_stream { ON_CONNECTION } else { head.stream.leading_zeros() };
     Some(KIND + (8 - flags.count_ones()) + length + stream)
 }

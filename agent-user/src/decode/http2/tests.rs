@@ -1,7 +1,8 @@
 //! Frames by hand, and sessions that another implementation made (`sessions/`, by h2 4.3 and hpack 4.1 from PyPI).
 
 use super::super::Engine;
-use super::super::testing::{Step, events, in_all_pieces, incoming, lines, out, split_everywhere};
+use super::super::HttpEvent;
+use super::super::testing::{Step, events, in_all_pieces, incoming, lines, out, split_everywhere, unhex};
 use super::*;
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
@@ -399,4 +400,154 @@ fn any_bytes_in_any_order() {
             assert_eq!(lines(&events(engine(), &steps, 1)), whole);
         }
     }
+}
+
+/// A session another implementation made: `out HEX` and `in HEX` lines, then one `= ` line for each exchange.
+struct Session {
+    steps: Vec<(Direction, Vec<u8>)>,
+    expected: Vec<String>,
+}
+
+impl Session {
+    fn read(text: &str) -> Session {
+        let mut session = Session { steps: Vec::new(), expected: Vec::new() };
+        for line in text.lines() {
+            match line.split_once(' ').expect("a word and the rest") {
+                ("out", hex) => session.steps.push((Direction::Out, unhex(hex))),
+                ("in", hex) => session.steps.push((Direction::In, unhex(hex))),
+                (_, exchange) => session.expected.push(exchange.to_owned()),
+            }
+        }
+        session
+    }
+
+    fn steps(&self, from: usize) -> Vec<Step> {
+        self.steps[from..].iter().map(|(dir, bytes)| Step::Data(*dir, bytes.clone())).collect()
+    }
+
+    /// Whatever was missed: each whole exchange is true, and so is each part of the others.
+    fn check_truth(&self, seen: &[HttpEvent]) -> usize {
+        let mut whole = 0;
+        for event in seen {
+            let HttpEvent::Done { exchange, .. } = event else { continue };
+            let line = lines(std::slice::from_ref(event)).remove(0);
+            let stream = format!("/{}: ", exchange.stream.expect("HTTP/2 has streams"));
+            let truth = self
+                .expected
+                .iter()
+                .find(|expected| expected.starts_with(&stream))
+                .unwrap_or_else(|| panic!("no stream of the session: {line}"));
+            if exchange.incomplete.is_empty() {
+                assert!(line.ends_with(truth.as_str()), "{line}\nis not\n{truth}");
+                whole += 1;
+                continue;
+            }
+            let (asked, answered) = truth.split_once(" => ").expect("both halves");
+            if let Some(request) = &exchange.request {
+                assert!(request.method.is_empty() || asked.contains(&format!(": {} ", request.method)));
+                assert!(request.path.is_empty() || asked.contains(&*request.path));
+                check_fields(&request.headers, asked);
+                check_fields(&request.trailers, asked);
+            }
+            if let Some(response) = &exchange.response {
+                assert!(response.status == 0 || answered.starts_with(&response.status.to_string()), "{line}\nis not\n{truth}");
+                check_fields(&response.headers, answered);
+                check_fields(&response.trailers, answered);
+            }
+        }
+        whole
+    }
+}
+
+fn check_fields(fields: &[crate::decode::Header], truth: &str) {
+    for field in fields {
+        let value = String::from_utf8_lossy(field.value.expose_content());
+        if &*field.name != head::UNKNOWN && value != head::UNKNOWN {
+            let shown = format!("{}={value}", field.name);
+            assert!(truth.contains(&format!("{shown},")) || truth.contains(&format!("{shown}]")), "{shown} is not in {truth}");
+        }
+    }
+}
+
+fn final_lines(seen: &[HttpEvent]) -> Vec<String> {
+    let mut found: Vec<_> =
+        lines(seen).iter().map(|line| line.split_once(" http/2").expect("an exchange").1.to_owned()).collect();
+    found.sort();
+    found
+}
+
+fn committed() -> Session {
+    Session::read(include_str!("sessions/h2.txt"))
+}
+
+#[test]
+fn a_session_of_another_implementation() {
+    let session = committed();
+    assert_eq!(final_lines(&events(None, &session.steps(0), usize::MAX)), session.expected);
+    let pieces: Vec<(Direction, &[u8])> = session.steps.iter().map(|(dir, bytes)| (*dir, &bytes[..])).collect();
+    assert!(split_everywhere(|| None, &pieces) > 5000);
+    for size in 1..20 {
+        assert_eq!(final_lines(&events(None, &session.steps(0), size)), session.expected);
+    }
+}
+
+#[test]
+fn joined_anywhere_nothing_is_guessed() {
+    let session = committed();
+    let mut whole = 0;
+    for from in 1..session.steps.len() {
+        let len = session.steps[from].1.len();
+        for skipped in (0..len).step_by(7) {
+            let mut steps = session.steps(from);
+            if let Step::Data(_, bytes) = &mut steps[0] {
+                bytes.drain(..skipped);
+            }
+            whole += session.check_truth(&events(None, &steps, usize::MAX));
+        }
+    }
+    assert!(whole > 500, "{whole}");
+}
+
+#[test]
+fn holes_anywhere_nothing_is_guessed() {
+    let session = committed();
+    let mut whole = 0;
+    for number in 1..session.steps.len() {
+        let (dir, bytes) = &session.steps[number];
+        for begin in (0..bytes.len()).step_by(5) {
+            for missing in [1, 9, 30, bytes.len()] {
+                let end = (begin + missing).min(bytes.len());
+                for told in [Some((end - begin) as u64), None] {
+                    let mut steps = session.steps(0);
+                    let parts = [
+                        Step::Data(*dir, bytes[..begin].to_vec()),
+                        Step::Gap(*dir, told),
+                        Step::Data(*dir, bytes[end..].to_vec()),
+                    ];
+                    steps.splice(number..=number, parts);
+                    whole += session.check_truth(&events(None, &steps, usize::MAX));
+                }
+            }
+        }
+    }
+    assert!(whole > 5000, "{whole}");
+}
+
+/// Sessions of the same kind, many and large, below `AGENTWARD_H2_SESSIONS`: not part of this repository.
+#[test]
+fn many_sessions_of_another_implementation() {
+    let Ok(root) = std::env::var("AGENTWARD_H2_SESSIONS") else { return };
+    let (mut exchanges, mut whole) = (0, 0);
+    for entry in std::fs::read_dir(root).expect("the folder is readable") {
+        let session = Session::read(&std::fs::read_to_string(entry.expect("an entry").path()).expect("text"));
+        for size in [usize::MAX, 1000, 17, 3] {
+            assert_eq!(final_lines(&events(None, &session.steps(0), size)), session.expected);
+        }
+        exchanges += session.expected.len();
+        for from in (1..session.steps.len()).step_by(5) {
+            whole += session.check_truth(&events(None, &session.steps(from), usize::MAX));
+        }
+    }
+    println!("{exchanges} exchanges equal, {whole} whole ones after joining late");
+    assert!(exchanges > 0);
 }
