@@ -90,3 +90,7 @@ pub const PROTOBUF_FIELDS: usize = 10_000;
 
 /// One JSON-RPC message on a pipe. A program that never ends a line would have us keep it; it is passed over and counted.
 pub const JSONRPC_MESSAGE_BYTES: usize = 8 << 20;
+
+/// Actions that wait for their answer. A client that never reads answers leaves requests open; the oldest is handed on
+/// without one, and says so.
+pub const OPEN_ACTIONS: usize = 16_384;

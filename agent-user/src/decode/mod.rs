@@ -6,7 +6,7 @@
 mod body;
 mod coding;
 mod detect;
-mod eventstream;
+pub(crate) mod eventstream;
 pub mod grpc;
 mod hpack;
 mod http1;
@@ -14,7 +14,7 @@ mod http2;
 pub mod json;
 pub mod jsonrpc;
 mod ndjson;
-mod sse;
+pub(crate) mod sse;
 mod target;
 #[cfg(test)]
 mod testing;

@@ -3,11 +3,20 @@
 //! In: [`HttpEvent`]. Out: [`Draft`]. Only this stage knows provider JSON. It decides what one message means on its own and what
 //! identity it carries; who caused whom is the next stage's work.
 
+mod api;
+mod identity;
+mod llm;
+mod rpc;
+mod stage;
+pub(crate) mod words;
+
 use std::sync::Arc;
 
 use crate::base::{ActionId, ExchangeId, Incomplete, ProcessKey, Sensitive, Timestamp, Value};
-use crate::decode::{Exchange, HttpEvent};
+use crate::decode::Exchange;
 use crate::reassemble::{Fact, Flow};
+
+pub use stage::Understand;
 
 /// What kind of step this is; the names are those of rules (`kind`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -296,14 +305,26 @@ pub enum Draft {
     },
 }
 
-/// The stage.
-#[derive(Default)]
-pub struct Understand {}
+/// SHA-256 over the canonical JSON of a tool's definition, hex: keys sorted, so that order says nothing.
+pub(crate) fn definition_hash(definition: &Value) -> Arc<str> {
+    use sha2::{Digest, Sha256};
+    use std::fmt::Write;
+    let digest = Sha256::digest(canonical(definition).to_json().as_bytes());
+    let mut text = String::with_capacity(64);
+    for byte in digest {
+        write!(text, "{byte:02x}").expect("writing to a String cannot fail");
+    }
+    text.into()
+}
 
-impl Understand {
-    pub fn push(&mut self, _event: HttpEvent, _out: &mut Vec<Draft>) {}
-
-    pub fn tick(&mut self, _now: Timestamp, _out: &mut Vec<Draft>) {}
-
-    pub fn finish(&mut self, _now: Timestamp, _out: &mut Vec<Draft>) {}
+fn canonical(value: &Value) -> Value {
+    match value {
+        Value::Map(entries) => {
+            let mut sorted: Vec<(Arc<str>, Value)> = entries.iter().map(|(key, value)| (key.clone(), canonical(value))).collect();
+            sorted.sort_by(|one, other| one.0.cmp(&other.0));
+            Value::Map(sorted.into())
+        }
+        Value::List(items) => Value::list(items.iter().map(canonical)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Text(_) => value.clone(),
+    }
 }

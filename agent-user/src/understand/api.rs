@@ -1,0 +1,203 @@
+//! Any other call: its arguments, what it acts on, and what it does, by method, path and names.
+
+use std::sync::Arc;
+
+use super::{Http, Object};
+use crate::base::{Sensitive, Value};
+use crate::decode::{Header, Request, header, json};
+use crate::reassemble::Flow;
+
+/// The address of a call, with its path generalised.
+pub(super) fn http(request: &Request, flow: &Flow) -> Http {
+    Http {
+        method: request.method.clone(),
+        host: request.host.clone(),
+        path: request.path.clone(),
+        query: request.query.clone(),
+        template: Some(template(&request.path)),
+        scheme: request.scheme,
+        peer: flow.peer.clone(),
+    }
+}
+
+/// Body fields and query parameters by name; a body that is no map is `{"body": …}`.
+pub(super) fn arguments(request: &Request) -> Sensitive<Value> {
+    let mut entries: Vec<(Arc<str>, Value)> = Vec::new();
+    match body(&request.headers, request.body.kept.expose_content()) {
+        Some(Value::Map(fields)) => entries.extend(fields.iter().cloned()),
+        Some(other) => entries.push(("body".into(), other)),
+        None => {}
+    }
+    for (name, value) in form(request.query.expose_content()) {
+        if entries.iter().all(|(known, _)| *known != name) {
+            entries.push((name, value));
+        }
+    }
+    Sensitive::new(Value::Map(entries.into()))
+}
+
+/// JSON or a form; `None` for what is neither.
+pub(super) fn body(headers: &[Header], bytes: &[u8]) -> Option<Value> {
+    let media =
+        header(headers, "content-type").map(|value| String::from_utf8_lossy(value).to_ascii_lowercase()).unwrap_or_default();
+    if media.starts_with("application/x-www-form-urlencoded") {
+        let text = std::str::from_utf8(bytes).ok()?;
+        // Programs send JSON under this type too (curl's default for -d).
+        if !matches!(bytes.trim_ascii_start().first(), Some(b'{' | b'[')) {
+            return Some(Value::map(form(text)));
+        }
+    }
+    let looks = matches!(bytes.trim_ascii_start().first(), Some(b'{' | b'['));
+    (looks || media.contains("json")).then(|| json::parse(bytes).value).flatten()
+}
+
+/// `a=1&b=x%20y` (WHATWG URL, application/x-www-form-urlencoded).
+fn form(text: &str) -> Vec<(Arc<str>, Value)> {
+    let decode = |part: &str| percent_encoding::percent_decode_str(&part.replace('+', " ")).decode_utf8_lossy().into_owned();
+    let pairs = text.split('&').filter(|pair| !pair.is_empty());
+    pairs
+        .map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (decode(name).into(), Value::text(decode(value)))
+        })
+        .collect()
+}
+
+/// Segments that are ids become `{id}`: `/v1/orders/1001/refunds` is `/v1/orders/{id}/refunds`.
+pub(super) fn template(path: &str) -> Arc<str> {
+    let parts: Vec<&str> = path.split('/').map(|segment| if is_id(segment) { "{id}" } else { segment }).collect();
+    parts.join("/").into()
+}
+
+/// Numbers, UUIDs, hashes and mixtures (`ord_81x`, `u-1`); words and versions (`v1`, `2024-01`) are no ids.
+fn is_id(segment: &str) -> bool {
+    let digits = segment.chars().filter(char::is_ascii_digit).count();
+    let version =
+        segment.len() <= 7 && segment.starts_with(['v', 'V']) && segment[1..].starts_with(|letter: char| letter.is_ascii_digit());
+    if digits == 0 || version || segment.contains(':') && segment.ends_with(char::is_alphabetic) {
+        return false;
+    }
+    let all = digits == segment.len();
+    let long = segment.len() >= 16;
+    let marked = segment.contains(['-', '_', '@', '.']) || segment.contains('%');
+    all || long || marked || digits * 3 >= segment.len()
+}
+
+/// The last collection with an id behind it: `/users/u-1/orders/17/refunds` acts on order 17.
+pub(super) fn object(path: &str, arguments: &Value) -> Option<Object> {
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    let at = (1..parts.len()).rev().find(|at| is_id(parts[*at]) && !is_id(parts[*at - 1]));
+    if let Some(at) = at {
+        let id = percent_encoding::percent_decode_str(parts[at]).decode_utf8_lossy().into_owned();
+        return Some(Object {
+            kind: Some(singular(parts[at - 1]).into()),
+            id: Some(id.into()),
+            owner: owner(arguments),
+            tenant: tenant(path, arguments),
+        });
+    }
+    let (kind, id) = argument_id(arguments)?;
+    Some(Object { kind: Some(kind.into()), id: Some(id.into()), owner: owner(arguments), tenant: tenant(path, arguments) })
+}
+
+/// The object that an argument names: `order_id`, `orderId`, `id`.
+pub(super) fn argument_id(arguments: &Value) -> Option<(String, String)> {
+    let entries = arguments.as_map()?;
+    entries.iter().find_map(|(name, value)| {
+        let id = match value {
+            Value::Text(text) if !text.is_empty() && text.len() <= 128 => text.to_string(),
+            Value::Number(number) => number.text.to_string(),
+            _ => return None,
+        };
+        let lower = name.to_ascii_lowercase();
+        let excluded = [
+            "request",
+            "session",
+            "trace",
+            "correlation",
+            "idempotency",
+            "conversation",
+            "thread",
+            "tenant",
+            "org",
+            "client",
+            "message",
+            "run",
+        ];
+        let kind = name
+            .strip_suffix("_id")
+            .or_else(|| name.strip_suffix("Id"))
+            .or_else(|| name.strip_suffix("ID"))
+            .or_else(|| name.strip_suffix("-id"))?;
+        (!kind.is_empty() && !excluded.iter().any(|word| lower.starts_with(word))).then(|| (kind.to_ascii_lowercase(), id))
+    })
+}
+
+fn owner(arguments: &Value) -> Option<Arc<str>> {
+    ["owner_id", "ownerId", "owner", "customer_id", "customerId", "user_id", "userId", "account_id"].iter().find_map(|name| {
+        match arguments.get(name) {
+            Some(Value::Text(text)) => Some(text.clone()),
+            Some(Value::Number(number)) => Some(number.text.clone()),
+            _ => None,
+        }
+    })
+}
+
+fn tenant(path: &str, arguments: &Value) -> Option<Arc<str>> {
+    let mut parts = path.split('/');
+    while let Some(part) = parts.next() {
+        if matches!(part, "tenants" | "tenant" | "orgs" | "organizations" | "workspaces" | "accounts") {
+            return parts.next().filter(|id| !id.is_empty()).map(Arc::from);
+        }
+    }
+    ["tenant_id", "tenantId", "tenant", "org_id", "organization_id"]
+        .iter()
+        .find_map(|name| arguments.get(name).and_then(Value::as_str))
+        .map(Arc::from)
+}
+
+fn singular(word: &str) -> String {
+    let word = word.to_ascii_lowercase();
+    if let Some(stem) = word.strip_suffix("ies") {
+        return format!("{stem}y");
+    }
+    match word.strip_suffix('s') {
+        Some(stem) if !stem.ends_with('s') && stem.len() > 1 => stem.to_owned(),
+        _ => word,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_generalised() {
+        for (path, expected) in [
+            ("/v1/orders/1001/refunds", "/v1/orders/{id}/refunds"),
+            ("/users/u-1", "/users/{id}"),
+            ("/api/v2/items/3fa85f64-5717-4562-b3fc-2c963f66afa6", "/api/v2/items/{id}"),
+            ("/health", "/health"),
+            ("/", "/"),
+            ("/v1/chat/completions", "/v1/chat/completions"),
+            ("/files/ord_81x", "/files/{id}"),
+        ] {
+            assert_eq!(&*template(path), expected);
+        }
+    }
+
+    #[test]
+    fn the_object_is_the_last_collection_with_an_id() {
+        for (path, body, kind, id) in [
+            ("/v1/orders/1001/refunds", "{}", "order", "1001"),
+            ("/users/u-1/orders/17", "{}", "order", "17"),
+            ("/companies/9", "{}", "company", "9"),
+            ("/refund", r#"{"order_id":"77"}"#, "order", "77"),
+            ("/refund", r#"{"invoiceId":8}"#, "invoice", "8"),
+        ] {
+            let object = object(path, &json::parse(body.as_bytes()).value.expect("JSON")).expect(path);
+            assert_eq!((object.kind.as_deref(), object.id.as_deref()), (Some(kind), Some(id)), "{path}");
+        }
+        assert_eq!(object("/health", &Value::map::<&str>([])), None);
+    }
+}

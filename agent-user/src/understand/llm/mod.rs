@@ -1,0 +1,229 @@
+//! Model APIs: a request or response body in any provider's JSON becomes one [`Llm`].
+//!
+//! The dialect is known by the path and the shape of the body, not by the host: gateways and local servers speak them too. A stream
+//! reads to the same value as the answer without stream.
+
+mod anthropic;
+mod bedrock;
+mod chat;
+mod cohere;
+mod gemini;
+mod ollama;
+mod responses;
+mod stream;
+
+use std::sync::Arc;
+
+use super::{Llm, Message, Role, ToolCall};
+use crate::base::{Sensitive, Value};
+use crate::decode::{Request, Response, json};
+
+pub(super) use stream::Body;
+
+/// Who speaks how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Dialect {
+    /// OpenAI Chat Completions and all that copy it.
+    Chat,
+    /// OpenAI Responses.
+    Responses,
+    Anthropic,
+    /// Anthropic bodies in Bedrock InvokeModel.
+    Invoke,
+    Gemini,
+    Ollama,
+    /// Bedrock Converse.
+    Converse,
+    Cohere,
+}
+
+/// `gen_ai.provider.name` of the OpenTelemetry GenAI conventions, by the end of the host name.
+const PROVIDERS: &[(&str, &str)] = &[
+    ("openai.azure.com", "azure.ai.openai"),
+    ("services.ai.azure.com", "azure.ai.inference"),
+    ("inference.ai.azure.com", "azure.ai.inference"),
+    ("api.openai.com", "openai"),
+    ("chatgpt.com", "openai"),
+    ("api.anthropic.com", "anthropic"),
+    ("generativelanguage.googleapis.com", "gcp.gemini"),
+    ("aiplatform.googleapis.com", "gcp.vertex_ai"),
+    ("amazonaws.com", "aws.bedrock"),
+    ("api.mistral.ai", "mistral_ai"),
+    ("cohere.com", "cohere"),
+    ("cohere.ai", "cohere"),
+    ("api.groq.com", "groq"),
+    ("api.deepseek.com", "deepseek"),
+    ("api.x.ai", "x_ai"),
+    ("api.perplexity.ai", "perplexity"),
+    ("watsonx.ai", "ibm.watsonx.ai"),
+    ("openrouter.ai", "openrouter"),
+    ("api.together.xyz", "together_ai"),
+    ("api.fireworks.ai", "fireworks_ai"),
+];
+
+impl Dialect {
+    /// `None` when the request is no model call.
+    pub(super) fn of(method: &str, path: &str, body: &Value) -> Option<Dialect> {
+        if method != "POST" {
+            return None;
+        }
+        let path = path.trim_end_matches('/');
+        let has = |key: &str| body.get(key).is_some();
+        let ends = |end: &str| path.ends_with(end);
+        if ends("/chat/completions") && has("messages") || (ends("/completions") && has("prompt")) {
+            Some(Dialect::Chat)
+        } else if ends("/responses") && (has("input") || has("previous_response_id") || has("prompt")) {
+            Some(Dialect::Responses)
+        } else if ends("/messages") && has("messages") && (has("max_tokens") || has("model")) {
+            Some(Dialect::Anthropic)
+        } else if path.contains(":generateContent") || path.contains(":streamGenerateContent") {
+            has("contents").then_some(Dialect::Gemini)
+        } else if path.contains(":rawPredict") || path.contains(":streamRawPredict") {
+            has("messages").then_some(Dialect::Anthropic)
+        } else if ends("/converse") || ends("/converse-stream") {
+            has("messages").then_some(Dialect::Converse)
+        } else if ends("/invoke") || ends("/invoke-with-response-stream") {
+            (path.contains("/model/") && has("messages")).then_some(Dialect::Invoke)
+        } else if ends("/api/chat") || ends("/api/generate") {
+            (has("model") && (has("messages") || has("prompt"))).then_some(Dialect::Ollama)
+        } else if ends("/v2/chat") {
+            has("messages").then_some(Dialect::Cohere)
+        } else {
+            None
+        }
+    }
+
+    fn default_provider(self) -> &'static str {
+        match self {
+            Dialect::Chat | Dialect::Responses => "openai",
+            Dialect::Anthropic => "anthropic",
+            Dialect::Invoke | Dialect::Converse => "aws.bedrock",
+            Dialect::Gemini => "gcp.gemini",
+            Dialect::Ollama => "ollama",
+            Dialect::Cohere => "cohere",
+        }
+    }
+
+    pub(super) fn provider(self, host: &str) -> Arc<str> {
+        let host = host.split(':').next().unwrap_or_default();
+        let known = PROVIDERS
+            .iter()
+            .find(|(end, _)| host == *end || host.strip_suffix(end).is_some_and(|front| front.ends_with(['.', '-'])));
+        known.map_or(self.default_provider(), |(_, name)| name).into()
+    }
+
+    pub(super) fn request(self, request: &Request, body: &Value) -> Llm {
+        let mut llm = match self {
+            Dialect::Chat => chat::request(body),
+            Dialect::Responses => responses::request(body),
+            Dialect::Anthropic | Dialect::Invoke => anthropic::request(body),
+            Dialect::Gemini => gemini::request(body),
+            Dialect::Ollama => ollama::request(body),
+            Dialect::Converse => bedrock::request(body),
+            Dialect::Cohere => cohere::request(body),
+        };
+        llm.provider = Some(self.provider(&request.host));
+        if llm.model.is_none() {
+            llm.model = model_of_path(&request.path);
+        }
+        llm
+    }
+
+    /// What the response says. An error answer says only that.
+    pub(super) fn response(self, response: &Response) -> Llm {
+        let body = Body::read(response);
+        if response.status >= 400 {
+            return Llm { error: error(&body), ..Llm::default() };
+        }
+        let mut llm = match self {
+            Dialect::Chat => chat::response(&body),
+            Dialect::Responses => responses::response(&body),
+            Dialect::Anthropic => anthropic::response(&body),
+            Dialect::Invoke => anthropic::response(&bedrock::unwrap(body)),
+            Dialect::Gemini => gemini::response(&body),
+            Dialect::Ollama => ollama::response(&body),
+            Dialect::Converse => bedrock::response(&body),
+            Dialect::Cohere => cohere::response(&body),
+        };
+        llm.streamed = response.events > 0;
+        llm
+    }
+}
+
+/// `/v1beta/models/gemini-2.5-pro:generateContent`, `/model/anthropic.claude…/converse`, `/deployments/gpt-5/chat/completions`.
+fn model_of_path(path: &str) -> Option<Arc<str>> {
+    let mut parts = path.split('/');
+    while let Some(part) = parts.next() {
+        if matches!(part, "models" | "model" | "deployments") {
+            let name = parts.next()?.split(':').next()?;
+            return (!name.is_empty()).then(|| percent_encoding::percent_decode_str(name).decode_utf8_lossy().into());
+        }
+    }
+    None
+}
+
+fn error(body: &Body) -> Option<Arc<str>> {
+    let value = match body {
+        Body::Whole(value) => value,
+        Body::Events(events) => &events.first()?.1,
+    };
+    let error = value.get("error").unwrap_or(value);
+    let word = error.get("type").or(error.get("code")).or(error.get("status")).or(error.get("message"));
+    word.and_then(Value::as_str).or(error.as_str()).map(Arc::from).or_else(|| Some("error".into()))
+}
+
+/// Arguments as a value: providers send JSON text or an object. Text that is no JSON stays text.
+fn arguments(value: Option<&Value>) -> Sensitive<Value> {
+    let value = match value {
+        Some(Value::Text(text)) if text.trim().is_empty() => Value::map::<&str>([]),
+        Some(Value::Text(text)) => json::parse(text.as_bytes()).value.unwrap_or_else(|| Value::Text(text.clone())),
+        Some(value) => value.clone(),
+        None => Value::map::<&str>([]),
+    };
+    Sensitive::new(value)
+}
+
+fn arc(value: Option<&Value>) -> Option<Arc<str>> {
+    value.and_then(Value::as_str).map(Arc::from)
+}
+
+fn number(value: Option<&Value>) -> Option<u64> {
+    value.and_then(Value::as_i64).and_then(|number| u64::try_from(number).ok())
+}
+
+/// The text of a content: a string, or the `text` of its parts.
+fn text_of(content: Option<&Value>) -> String {
+    match content {
+        Some(Value::Text(text)) => text.to_string(),
+        Some(Value::List(parts)) => {
+            let texts = parts.iter().filter_map(|part| part.as_str().or_else(|| part.get("text").and_then(Value::as_str)));
+            texts.collect::<Vec<_>>().join("\n")
+        }
+        Some(Value::Map(_)) => content.and_then(|part| part.get("text")).and_then(Value::as_str).unwrap_or_default().to_owned(),
+        _ => String::new(),
+    }
+}
+
+fn message(role: Role, text: String) -> Message {
+    Message { role, text: Sensitive::new(text.into()), tool_calls: Vec::new(), answers: None, tool_name: None, is_error: false }
+}
+
+fn role(name: Option<&str>) -> Role {
+    match name {
+        Some("system" | "developer") => Role::System,
+        Some("assistant" | "model" | "chatbot" | "CHATBOT") => Role::Assistant,
+        Some("tool" | "function" | "TOOL") => Role::Tool,
+        _ => Role::User,
+    }
+}
+
+fn some_text(text: String) -> Option<Sensitive<Arc<str>>> {
+    (!text.is_empty()).then(|| Sensitive::new(text.into()))
+}
+
+fn call(id: Option<Arc<str>>, name: Arc<str>, arguments: Sensitive<Value>) -> ToolCall {
+    ToolCall { id, name, arguments, remote: false, partial: false }
+}
+
+#[cfg(test)]
+mod tests;

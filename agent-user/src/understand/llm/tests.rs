@@ -1,0 +1,140 @@
+use super::*;
+use crate::base::{Sensitive, Timestamp};
+use crate::decode::{Body as Bytes, Header};
+
+fn response(media: &str, body: &str) -> Response {
+    let kept = bytes::Bytes::copy_from_slice(body.as_bytes());
+    Response {
+        ts: Timestamp(1),
+        ended: Timestamp(2),
+        status: 200,
+        headers: vec![Header {
+            name: "content-type".into(),
+            value: Sensitive::new(bytes::Bytes::copy_from_slice(media.as_bytes())),
+        }],
+        body: Bytes { len: kept.len() as u64, kept: Sensitive::new(kept), sha256: [0; 32], complete: true },
+        trailers: Vec::new(),
+        events: 0,
+    }
+}
+
+struct Told<'a> {
+    text: &'a str,
+    calls: &'a [(&'a str, &'a str, &'a str)],
+    stop: &'a str,
+    tokens: (u64, u64),
+}
+
+/// The answer without stream and as a stream must both read as told.
+fn check(dialect: Dialect, whole: &str, stream: (&str, &str), told: &Told<'_>) {
+    for (media, body) in [("application/json", whole), stream] {
+        let llm = dialect.response(&response(media, body));
+        let calls: Vec<(String, String, String)> = llm
+            .tool_calls
+            .iter()
+            .map(|call| {
+                (call.id.as_deref().unwrap_or("").into(), call.name.to_string(), call.arguments.expose_content().to_json())
+            })
+            .collect();
+        let expected: Vec<(String, String, String)> =
+            told.calls.iter().map(|(id, name, json)| ((*id).into(), (*name).into(), (*json).into())).collect();
+        assert_eq!(calls, expected, "{dialect:?} {media}");
+        assert_eq!(llm.text.as_ref().map_or("", |text| text.expose_content()), told.text, "{dialect:?} {media}");
+        assert_eq!(llm.stop_reason.as_deref(), Some(told.stop), "{dialect:?} {media}");
+        assert_eq!(
+            (llm.usage.input_tokens, llm.usage.output_tokens),
+            (Some(told.tokens.0), Some(told.tokens.1)),
+            "{dialect:?} {media}"
+        );
+        assert!(llm.tool_calls.iter().all(|call| !call.partial));
+    }
+}
+
+#[test]
+fn chat_completions() {
+    check(
+        Dialect::Chat,
+        r#"{"id":"c","model":"gpt-5","choices":[{"finish_reason":"tool_calls","message":{"role":"assistant","content":"ok","tool_calls":[{"id":"call_1","type":"function","function":{"name":"refund","arguments":"{\"id\":1}"}}]}}],"usage":{"prompt_tokens":5,"completion_tokens":7}}"#,
+        (
+            "text/event-stream",
+            "data: {\"id\":\"c\",\"model\":\"gpt-5\",\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":\"o\"}}]}\n\ndata: {\"choices\":[{\"delta\":{\"content\":\"k\",\"tool_calls\":[{\"index\":0,\"id\":\"call_1\",\"function\":{\"name\":\"refund\",\"arguments\":\"\"}}]}}]}\n\ndata: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"{\\\"id\\\"\"}}]}}]}\n\ndata: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\":1}\"}}]}}]}\n\ndata: {\"choices\":[{\"delta\":{},\"finish_reason\":\"tool_calls\"}]}\n\ndata: {\"choices\":[],\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":7}}\n\ndata: [DONE]\n\n",
+        ),
+        &Told { text: "ok", calls: &[("call_1", "refund", "{\"id\":1}")], stop: "tool_calls", tokens: (5, 7) },
+    );
+}
+
+#[test]
+fn responses() {
+    let whole = r#"{"id":"resp_1","model":"gpt-5","status":"completed","output":[{"type":"reasoning","summary":[]},{"type":"message","content":[{"type":"output_text","text":"hi"}]},{"type":"function_call","call_id":"call_9","name":"pay","arguments":"{\"a\":2}"}],"usage":{"input_tokens":3,"output_tokens":4}}"#;
+    let stream = format!(
+        "event: response.created\ndata: {{\"type\":\"response.created\",\"response\":{{\"id\":\"resp_1\"}}}}\n\nevent: response.completed\ndata: {{\"type\":\"response.completed\",\"response\":{whole}}}\n\n"
+    );
+    check(
+        Dialect::Responses,
+        whole,
+        ("text/event-stream", &stream),
+        &Told { text: "hi", calls: &[("call_9", "pay", "{\"a\":2}")], stop: "completed", tokens: (3, 4) },
+    );
+}
+
+#[test]
+fn anthropic() {
+    check(
+        Dialect::Anthropic,
+        r#"{"id":"msg_1","model":"claude","content":[{"type":"text","text":"sure"},{"type":"tool_use","id":"toolu_1","name":"send","input":{"to":"b"}}],"stop_reason":"tool_use","usage":{"input_tokens":8,"output_tokens":9}}"#,
+        (
+            "text/event-stream",
+            "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"msg_1\",\"model\":\"claude\",\"content\":[],\"usage\":{\"input_tokens\":8,\"output_tokens\":1}}}\n\ndata: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"sure\"}}\n\ndata: {\"type\":\"content_block_stop\",\"index\":0}\n\ndata: {\"type\":\"content_block_start\",\"index\":1,\"content_block\":{\"type\":\"tool_use\",\"id\":\"toolu_1\",\"name\":\"send\",\"input\":{}}}\n\ndata: {\"type\":\"content_block_delta\",\"index\":1,\"delta\":{\"type\":\"input_json_delta\",\"partial_json\":\"{\\\"to\\\":\"}}\n\ndata: {\"type\":\"content_block_delta\",\"index\":1,\"delta\":{\"type\":\"input_json_delta\",\"partial_json\":\"\\\"b\\\"}\"}}\n\ndata: {\"type\":\"content_block_stop\",\"index\":1}\n\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"tool_use\"},\"usage\":{\"output_tokens\":9}}\n\n",
+        ),
+        &Told { text: "sure", calls: &[("toolu_1", "send", "{\"to\":\"b\"}")], stop: "tool_use", tokens: (8, 9) },
+    );
+}
+
+#[test]
+fn gemini() {
+    let end = r#"{"candidates":[{"content":{"role":"model","parts":[{"functionCall":{"name":"book","args":{"n":1}}}]},"finishReason":"STOP"}],"usageMetadata":{"promptTokenCount":2,"candidatesTokenCount":6},"modelVersion":"gemini-2.5"}"#;
+    let start = r#"{"candidates":[{"content":{"role":"model","parts":[{"text":"a"}]}}]}"#;
+    let whole = r#"{"candidates":[{"content":{"role":"model","parts":[{"text":"a"},{"functionCall":{"name":"book","args":{"n":1}}}]},"finishReason":"STOP"}],"usageMetadata":{"promptTokenCount":2,"candidatesTokenCount":6}}"#;
+    let told = Told { text: "a", calls: &[("", "book", "{\"n\":1}")], stop: "STOP", tokens: (2, 6) };
+    check(Dialect::Gemini, whole, ("text/event-stream", &format!("data: {start}\r\n\r\ndata: {end}\r\n\r\n")), &told);
+    check(Dialect::Gemini, whole, ("application/json", &format!("[{start},\n{end}]")), &told);
+}
+
+#[test]
+fn ollama() {
+    let call = r#"{"message":{"role":"assistant","content":"x","tool_calls":[{"function":{"name":"ls","arguments":{"p":"/"}}}]},"done":false}"#;
+    let done = r#"{"message":{"content":"y"},"done":true,"done_reason":"stop","prompt_eval_count":1,"eval_count":2}"#;
+    check(
+        Dialect::Ollama,
+        r#"{"message":{"role":"assistant","content":"xy","tool_calls":[{"function":{"name":"ls","arguments":{"p":"/"}}}]},"done":true,"done_reason":"stop","prompt_eval_count":1,"eval_count":2}"#,
+        ("application/x-ndjson", &format!("{call}\n{done}\n")),
+        &Told { text: "xy", calls: &[("", "ls", "{\"p\":\"/\"}")], stop: "stop", tokens: (1, 2) },
+    );
+}
+
+#[test]
+fn a_cut_stream_leaves_a_partial_call() {
+    let body = "data: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"c\",\"function\":{\"name\":\"refund\",\"arguments\":\"{\\\"id\"}}]}}]}\n\n";
+    let llm = Dialect::Chat.response(&response("text/event-stream", body));
+    assert!(llm.tool_calls[0].partial);
+    assert_eq!(llm.stop_reason, None);
+}
+
+#[test]
+fn dialects_by_path_and_body() {
+    for (path, body, expected) in [
+        ("/v1/chat/completions", r#"{"messages":[]}"#, Some(Dialect::Chat)),
+        ("/openai/deployments/gpt/chat/completions", r#"{"messages":[]}"#, Some(Dialect::Chat)),
+        ("/v1/responses", r#"{"input":"x"}"#, Some(Dialect::Responses)),
+        ("/v1/messages", r#"{"messages":[],"max_tokens":1}"#, Some(Dialect::Anthropic)),
+        ("/v1/messages", r#"{"text":"a chat product"}"#, None),
+        ("/v1beta/models/gemini-2.5-pro:streamGenerateContent", r#"{"contents":[]}"#, Some(Dialect::Gemini)),
+        ("/model/anthropic.claude/converse", r#"{"messages":[]}"#, Some(Dialect::Converse)),
+        ("/api/chat", r#"{"model":"m","messages":[]}"#, Some(Dialect::Ollama)),
+        ("/v2/chat", r#"{"messages":[]}"#, Some(Dialect::Cohere)),
+        ("/v1/orders", r#"{"messages":[]}"#, None),
+    ] {
+        let value = json::parse(body.as_bytes()).value.expect("JSON");
+        assert_eq!(Dialect::of("POST", path, &value), expected, "{path}");
+    }
+}

@@ -1,0 +1,164 @@
+//! MCP and A2A over JSON-RPC: over HTTP, in event streams, on standard input and output.
+
+use std::sync::Arc;
+
+use super::llm::Body;
+use super::{Action, Kind, Mcp, Tool};
+use crate::base::{Sensitive, Value};
+use crate::decode::jsonrpc::{Message, messages};
+use crate::decode::{Header, Request, Response, header};
+
+/// What a JSON-RPC request is.
+#[derive(Clone, Debug)]
+pub(super) struct Call {
+    pub(super) protocol: Protocol,
+    pub(super) method: Arc<str>,
+    /// The id as JSON text; `None` for a notification.
+    pub(super) id: Option<Arc<str>>,
+    pub(super) params: Value,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protocol {
+    Mcp,
+    A2a,
+    Other,
+}
+
+/// Method families of MCP 2024-11-05 to 2025-11-25.
+const MCP_METHODS: &[&str] = &[
+    "tools/",
+    "resources/",
+    "prompts/",
+    "sampling/",
+    "elicitation/",
+    "roots/",
+    "completion/",
+    "logging/",
+    "notifications/",
+    "server/",
+    "subscriptions/",
+];
+
+/// Methods of A2A 0.2, 0.3 and 1.0.
+const A2A_METHODS: &[&str] = &[
+    "message/send",
+    "message/stream",
+    "tasks/send",
+    "tasks/sendSubscribe",
+    "tasks/get",
+    "tasks/list",
+    "tasks/cancel",
+    "tasks/resubscribe",
+    "tasks/pushNotificationConfig/",
+    "agent/getAuthenticatedExtendedCard",
+    "SendMessage",
+    "SendStreamingMessage",
+    "GetTask",
+    "ListTasks",
+    "CancelTask",
+    "SubscribeToTask",
+    "GetExtendedAgentCard",
+];
+
+/// The first request (or notification) in a body; batches are read by their first, as servers must refuse them since 2025-06-18.
+pub(super) fn call(request: &Request, body: &Value, stdio: bool) -> Option<Call> {
+    let (id, method, params) = messages(body).into_iter().find_map(|message| match message {
+        Message::Request { id, method, params } => Some((Some(id), method, params)),
+        Message::Notification { method, params } => Some((None, method, params)),
+        Message::Response { .. } => None,
+    })?;
+    let mcp_header = header(&request.headers, "mcp-session-id").or(header(&request.headers, "mcp-protocol-version")).is_some();
+    let known = |table: &[&str]| table.iter().any(|name| method == *name || (name.ends_with('/') && method.starts_with(name)));
+    let protocol =
+        if mcp_header || known(MCP_METHODS) || matches!(method, "initialize" | "ping") || (stdio && !known(A2A_METHODS)) {
+            Protocol::Mcp
+        } else if known(A2A_METHODS) {
+            Protocol::A2a
+        } else {
+            Protocol::Other
+        };
+    Some(Call {
+        protocol,
+        method: method.into(),
+        id: id.map(|id| id.as_str().map_or_else(|| id.to_json().into(), Arc::from)),
+        params: params.cloned().unwrap_or_else(|| Value::map::<&str>([])),
+    })
+}
+
+/// Fills the action of a call.
+pub(super) fn describe(action: &mut Action, call: &Call, request: &Request) {
+    match call.protocol {
+        Protocol::Mcp => {
+            action.kind = Kind::McpRequest;
+            action.mcp = Some(Mcp {
+                version: text(&request.headers, "mcp-protocol-version").or_else(|| word(&call.params, "/protocolVersion")),
+                method: call.method.clone(),
+                session: text(&request.headers, "mcp-session-id"),
+                client: word(&call.params, "/clientInfo/name"),
+                request_id: call.id.clone(),
+                ..Mcp::default()
+            });
+            if &*call.method == "tools/call" {
+                let name = word(&call.params, "/name").unwrap_or_else(|| "?".into());
+                action.op = Some(format!("mcp:{name}").into());
+                action.effect = super::words::effect_of_tool(&name).map(Arc::from);
+                action.tool = Some(Tool { name, call_id: call.id.clone(), ..Tool::default() });
+                action.arg = Sensitive::new(call.params.get("arguments").cloned().unwrap_or_else(|| Value::map::<&str>([])));
+            } else {
+                action.op = Some(format!("mcp:{}", call.method).into());
+                action.effect = Some("read".into());
+                action.arg = Sensitive::new(call.params.clone());
+            }
+        }
+        Protocol::A2a => {
+            action.kind = Kind::A2aRequest;
+            action.op = Some(format!("a2a:{}", call.method).into());
+            action.effect = Some(
+                if call.method.contains("ancel") {
+                    "delete"
+                } else if call.method.to_lowercase().contains("send") || call.method.contains("stream") {
+                    "egress"
+                } else {
+                    "read"
+                }
+                .into(),
+            );
+            action.arg = Sensitive::new(call.params.clone());
+        }
+        Protocol::Other => {
+            action.op = Some(format!("jsonrpc:{}", call.method).into());
+            action.effect = super::words::effect_of_tool(&call.method).map(Arc::from);
+            action.arg = Sensitive::new(call.params.clone());
+        }
+    }
+}
+
+/// The answer of a call, wherever it stands in the response.
+pub(super) struct Answer {
+    pub(super) result: Value,
+    pub(super) is_error: bool,
+}
+
+pub(super) fn answer(call: &Call, response: &Response) -> Option<Answer> {
+    let id = call.id.as_ref()?;
+    let body = Body::read(response);
+    body.values().flat_map(messages).find_map(|message| match message {
+        Message::Response { id: answered, result, error } => {
+            let same = answered.as_str().map_or_else(|| answered.to_json() == **id, |text| text == &**id);
+            let failed =
+                error.is_some() || result.and_then(|result| result.get("isError")).and_then(Value::as_bool) == Some(true);
+            let value = result.cloned().or_else(|| error.map(|error| Value::map([("error", error.clone())])))?;
+            same.then_some(Answer { result: value, is_error: failed })
+        }
+        Message::Request { .. } | Message::Notification { .. } => None,
+    })
+}
+
+fn text(headers: &[Header], name: &str) -> Option<Arc<str>> {
+    header(headers, name).and_then(|value| std::str::from_utf8(value).ok()).map(Arc::from)
+}
+
+fn word(value: &Value, pointer: &str) -> Option<Arc<str>> {
+    value.pointer(pointer).and_then(Value::as_str).map(Arc::from)
+}

@@ -1,0 +1,396 @@
+//! The stage itself: which reader a message goes to, and what waits for its answer.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::llm::Dialect;
+use super::rpc::{self, Protocol};
+use super::{Action, Draft, Effect, Kind, Llm, Tool, api, identity, words};
+use crate::base::limits::OPEN_ACTIONS;
+use crate::base::{ActionId, ExchangeId, Incomplete, KeyedHash, Sensitive, Timestamp, Value};
+use crate::capture::{Role as End, Source};
+use crate::decode::{Exchange, HttpEvent, Request, Response, json};
+use crate::reassemble::Flow;
+
+/// Names of servers and hashes of tools that are remembered.
+const NAMES: usize = 16_384;
+
+pub struct Understand {
+    hash: KeyedHash,
+    last: u64,
+    open: BTreeMap<ExchangeId, Open>,
+    /// MCP servers by session, host or flow; hashes of their tools.
+    servers: HashMap<Arc<str>, Arc<str>>,
+    tools: HashMap<(Arc<str>, Arc<str>), Arc<str>>,
+}
+
+impl Default for Understand {
+    /// With a fixed key: fingerprints repeat from run to run.
+    fn default() -> Understand {
+        Understand::new(KeyedHash::new([0; 16]))
+    }
+}
+
+/// A request whose answer is to come.
+enum Open {
+    Llm { dialect: Dialect, request: Box<Action> },
+    Rpc { call: rpc::Call, action: Box<Action> },
+    Api { action: Box<Action> },
+}
+
+impl Understand {
+    pub fn new(hash: KeyedHash) -> Understand {
+        Understand { hash, last: 0, open: BTreeMap::new(), servers: HashMap::new(), tools: HashMap::new() }
+    }
+
+    pub fn push(&mut self, event: HttpEvent, out: &mut Vec<Draft>) {
+        match event {
+            HttpEvent::Request { id, flow, request, .. } => self.request(id, &flow, &request, out),
+            HttpEvent::Done { ts, exchange } => self.done(ts, &exchange, out),
+            HttpEvent::Fact { ts, fact } => out.push(Draft::Fact { ts, fact }),
+            HttpEvent::ResponseHead { .. }
+            | HttpEvent::Frame { .. }
+            | HttpEvent::Anomaly { .. }
+            | HttpEvent::FlowClosed { .. } => {}
+        }
+    }
+
+    pub fn tick(&mut self, _now: Timestamp, _out: &mut Vec<Draft>) {}
+
+    pub fn finish(&mut self, _now: Timestamp, out: &mut Vec<Draft>) {
+        for (_, open) in std::mem::take(&mut self.open) {
+            give_up(open, Incomplete::RESPONSE_MISSING, out);
+        }
+    }
+
+    fn next_id(&mut self) -> ActionId {
+        self.last += 1;
+        ActionId(self.last)
+    }
+
+    fn request(&mut self, id: ExchangeId, flow: &Arc<Flow>, request: &Request, out: &mut Vec<Draft>) {
+        if self.open.contains_key(&id) {
+            return;
+        }
+        let body = api::body(&request.headers, request.body.kept.expose_content());
+        let stdio = flow.source == Source::Stdio || request.host.is_empty();
+        let mut action = self.action(request.ts, Kind::ApiRequest, flow, Some(id));
+        action.identity = identity::of(&request.headers, &self.hash);
+        if !request.host.is_empty() {
+            action.http = Some(api::http(request, flow));
+        }
+        if !request.body.complete {
+            action.incomplete.push(Incomplete::REQUEST_CUT);
+        }
+        let empty = Value::Null;
+        let value = body.as_ref().unwrap_or(&empty);
+        if let Some(dialect) = Dialect::of(&request.method, &request.path, value) {
+            return self.model_request(dialect, action, request, value, id, out);
+        }
+        if let Some(call) = rpc::call(request, value, stdio) {
+            rpc::describe(&mut action, &call, request);
+            self.name_server(&mut action, flow, request);
+            let notification = call.id.is_none();
+            if notification {
+                return out.push(Draft::Completed(Box::new(action)));
+            }
+            out.push(Draft::Opened(Box::new(action.clone())));
+            return self.wait(id, Open::Rpc { call, action: Box::new(action) }, out);
+        }
+        let arguments = api::arguments(request);
+        action.object = api::object(&request.path, arguments.expose_content());
+        let template = api::template(&request.path);
+        action.op = Some(format!("{} {}{template}", request.method, request.host).into());
+        action.effect = Some(words::effect_of_call(&request.method, &request.path).into());
+        action.arg = arguments;
+        out.push(Draft::Opened(Box::new(action.clone())));
+        self.wait(id, Open::Api { action: Box::new(action) }, out);
+    }
+
+    fn model_request(
+        &mut self,
+        dialect: Dialect,
+        mut action: Action,
+        request: &Request,
+        body: &Value,
+        id: ExchangeId,
+        out: &mut Vec<Draft>,
+    ) {
+        let llm = dialect.request(request, body);
+        let results = new_results(&llm);
+        action.kind = Kind::LlmRequest;
+        action.op = llm.model.as_ref().map(|model| format!("llm:{model}").into());
+        action.effect = Some("read".into());
+        action.side_call = is_side_call(&llm);
+        let mut drafts = Vec::new();
+        for message in results {
+            let asked = llm
+                .messages
+                .iter()
+                .flat_map(|earlier| &earlier.tool_calls)
+                .find(|call| call.id.is_some() && call.id == message.answers);
+            let name = message.tool_name.clone().or_else(|| asked.map(|call| call.name.clone()));
+            let mut result = Action { id: self.next_id(), kind: Kind::ToolResult, http: None, ..action.clone() };
+            result.tool = Some(Tool {
+                name: name.clone().unwrap_or_else(|| "?".into()),
+                call_id: message.answers.clone(),
+                ..Tool::default()
+            });
+            result.op = name.map(|name| format!("tool:{name}").into());
+            result.effect = Some("read".into());
+            let text = message.text.expose_content();
+            let value = json::parse(text.as_bytes()).value.unwrap_or_else(|| Value::Text(text.clone()));
+            result.result = Some(Sensitive::new(value));
+            drafts.push(Draft::Completed(Box::new(result)));
+        }
+        // The results stand in the request: they come before it.
+        out.append(&mut drafts);
+        action.id = self.next_id();
+        action.llm = Some(Box::new(llm));
+        out.push(Draft::Completed(Box::new(action.clone())));
+        self.wait(id, Open::Llm { dialect, request: Box::new(action) }, out);
+    }
+
+    fn done(&mut self, ts: Timestamp, exchange: &Arc<Exchange>, out: &mut Vec<Draft>) {
+        if !self.open.contains_key(&exchange.id)
+            && let Some(request) = &exchange.request
+        {
+            self.request(exchange.id, &exchange.flow, request, out);
+        }
+        match (self.open.remove(&exchange.id), &exchange.response) {
+            (Some(Open::Llm { dialect, request }), Some(response)) => {
+                self.model_response(dialect, &request, response, exchange, out)
+            }
+            (Some(Open::Rpc { call, action }), Some(response)) => self.rpc_answer(&call, *action, response, exchange, out),
+            (Some(Open::Api { mut action }), Some(response)) => {
+                settle(&mut action, exchange);
+                action.status = Some(response.status).filter(|status| *status != 0);
+                action.result = api::body(&response.headers, response.body.kept.expose_content()).map(Sensitive::new);
+                out.push(Draft::Completed(action));
+            }
+            (Some(open), None) => give_up(open, missing(exchange), out),
+            (None, Some(response)) if exchange.request.is_none() => {
+                let mut action = self.action(response.ts, Kind::ApiResponse, &exchange.flow, Some(exchange.id));
+                settle(&mut action, exchange);
+                action.status = Some(response.status).filter(|status| *status != 0);
+                action.result = api::body(&response.headers, response.body.kept.expose_content()).map(Sensitive::new);
+                out.push(Draft::Completed(Box::new(action)));
+            }
+            (None, _) => {}
+        }
+        out.push(Draft::Exchange { ts, exchange: exchange.clone() });
+    }
+
+    fn model_response(
+        &mut self,
+        dialect: Dialect,
+        request: &Action,
+        response: &Response,
+        exchange: &Exchange,
+        out: &mut Vec<Draft>,
+    ) {
+        let mut llm = dialect.response(response);
+        let asked = request.llm.as_deref();
+        llm.provider = asked.and_then(|asked| asked.provider.clone());
+        llm.model = llm.model.or_else(|| asked.and_then(|asked| asked.model.clone()));
+        let calls = llm.tool_calls.clone();
+        let mut action = Action {
+            id: self.next_id(),
+            time: response.ts,
+            kind: Kind::LlmResponse,
+            status: Some(response.status),
+            incomplete: exchange.incomplete.clone(),
+            anomalies: exchange.anomalies.clone(),
+            ..request.clone()
+        };
+        action.llm = Some(Box::new(llm.clone()));
+        out.push(Draft::Completed(Box::new(action.clone())));
+        for call in calls {
+            let offered = asked.and_then(|asked| asked.tools.iter().find(|tool| tool.name == call.name));
+            let mut declared = Action {
+                id: self.next_id(),
+                time: response.ended.max(response.ts),
+                kind: Kind::ToolCall,
+                status: None,
+                ..action.clone()
+            };
+            declared.http = None;
+            declared.op = Some(format!("tool:{}", call.name).into());
+            declared.effect = words::effect_of_tool(&call.name).map(Arc::from);
+            declared.object = api::argument_id(call.arguments.expose_content()).map(|(kind, id)| super::Object {
+                kind: Some(kind.into()),
+                id: Some(id.into()),
+                ..super::Object::default()
+            });
+            declared.tool = Some(Tool {
+                name: call.name.clone(),
+                schema_hash: offered.and_then(|tool| tool.schema_hash.clone()),
+                call_id: call.id.clone(),
+                ..Tool::default()
+            });
+            if call.partial {
+                declared.incomplete.push(Incomplete::RESPONSE_CUT);
+            }
+            declared.arg = call.arguments.clone();
+            declared.llm = Some(Box::new(Llm { model: llm.model.clone(), provider: llm.provider.clone(), ..Llm::default() }));
+            out.push(Draft::Completed(Box::new(declared)));
+        }
+    }
+
+    fn rpc_answer(
+        &mut self,
+        call: &rpc::Call,
+        mut action: Action,
+        response: &Response,
+        exchange: &Exchange,
+        out: &mut Vec<Draft>,
+    ) {
+        settle(&mut action, exchange);
+        action.status = Some(response.status).filter(|status| *status != 0);
+        if let Some(answer) = rpc::answer(call, response) {
+            if let Some(mcp) = &mut action.mcp {
+                mcp.is_error = Some(answer.is_error);
+            }
+            self.learn(call, &mut action, &answer.result);
+            action.result = Some(Sensitive::new(answer.result));
+        } else if response.status == 0 || (200..300).contains(&response.status) {
+            action.incomplete.push(Incomplete::RESPONSE_MISSING);
+        }
+        out.push(Draft::Completed(Box::new(action)));
+    }
+
+    /// What answers teach: the server's name, the definitions of its tools.
+    fn learn(&mut self, call: &rpc::Call, action: &mut Action, result: &Value) {
+        if call.protocol != Protocol::Mcp || self.servers.len() >= NAMES || self.tools.len() >= NAMES {
+            return;
+        }
+        let Some(key) = server_key(action) else { return };
+        match &*call.method {
+            "initialize" => {
+                if let Some(name) = result.pointer("/serverInfo/name").and_then(Value::as_str) {
+                    let name: Arc<str> = name.into();
+                    self.servers.insert(key, name.clone());
+                    if let Some(mcp) = &mut action.mcp {
+                        mcp.server = Some(name);
+                        mcp.version = result.get("protocolVersion").and_then(Value::as_str).map(Arc::from).or(mcp.version.take());
+                    }
+                }
+            }
+            "tools/list" => {
+                let server = self.servers.get(&key).cloned().unwrap_or(key);
+                for tool in result.get("tools").and_then(Value::as_list).unwrap_or_default() {
+                    if let Some(name) = tool.get("name").and_then(Value::as_str) {
+                        self.tools.insert((server.clone(), name.into()), super::definition_hash(tool));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn name_server(&self, action: &mut Action, flow: &Flow, request: &Request) {
+        let Some(key) = server_key(action) else { return };
+        let host = (!request.host.is_empty()).then(|| request.host.clone());
+        let server = self.servers.get(&key).cloned().or(host).or_else(|| Some(flow.conn.0.clone()));
+        if let Some(tool) = &mut action.tool {
+            tool.schema_hash = server.as_ref().and_then(|server| self.tools.get(&(server.clone(), tool.name.clone())).cloned());
+            tool.server.clone_from(&server);
+        }
+        if let Some(mcp) = &mut action.mcp {
+            mcp.server = server;
+        }
+    }
+
+    fn wait(&mut self, id: ExchangeId, open: Open, out: &mut Vec<Draft>) {
+        self.open.insert(id, open);
+        if self.open.len() > OPEN_ACTIONS
+            && let Some((_, oldest)) = self.open.pop_first()
+        {
+            give_up(oldest, Incomplete::EVICTED, out);
+        }
+    }
+
+    fn action(&mut self, time: Timestamp, kind: Kind, flow: &Arc<Flow>, exchange: Option<ExchangeId>) -> Action {
+        Action {
+            id: self.next_id(),
+            time,
+            kind,
+            process: flow.process,
+            flow: Some(flow.clone()),
+            exchange,
+            op: None,
+            effect: None,
+            identity: super::Identity::default(),
+            object: None,
+            arg: Sensitive::new(Value::map::<&str>([])),
+            result: None,
+            status: None,
+            http: None,
+            tool: None,
+            mcp: None,
+            llm: None,
+            system: None::<Effect>,
+            inbound: flow.role == Some(End::Server),
+            side_call: false,
+            incomplete: Vec::new(),
+            anomalies: Vec::new(),
+        }
+    }
+}
+
+/// One MCP server: by its session, else its host, else its connection.
+fn server_key(action: &Action) -> Option<Arc<str>> {
+    let session = action.mcp.as_ref()?.session.clone();
+    session
+        .or_else(|| action.http.as_ref().map(|http| http.host.clone()))
+        .or_else(|| action.flow.as_ref().map(|flow| flow.conn.0.clone()))
+}
+
+/// Tool messages after the model's last turn: the history before it was sent with earlier requests.
+fn new_results(llm: &Llm) -> Vec<super::Message> {
+    use super::Role;
+    let last_turn = llm.messages.iter().rposition(|message| message.role == Role::Assistant);
+    let from = last_turn.map_or(0, |at| at + 1);
+    llm.messages[from..].iter().filter(|message| message.role == Role::Tool).cloned().collect()
+}
+
+/// Titles and summaries that agent programs ask for on their own: no tools, and the wish for a title in the instructions.
+fn is_side_call(llm: &Llm) -> bool {
+    use super::Role;
+    const WISHES: [&str; 6] = [
+        "generate a concise title",
+        "generate a short title",
+        "title for this conversation",
+        "title for the conversation",
+        "generate a title",
+        "sentence-case title",
+    ];
+    llm.tools.is_empty()
+        && llm.messages.len() <= 4
+        && llm.messages.iter().filter(|message| matches!(message.role, Role::System | Role::User)).any(|message| {
+            let text = message.text.expose_content().to_lowercase();
+            WISHES.iter().any(|wish| text.contains(wish))
+        })
+}
+
+fn settle(action: &mut Action, exchange: &Exchange) {
+    action.incomplete.clone_from(&exchange.incomplete);
+    action.anomalies.clone_from(&exchange.anomalies);
+}
+
+fn missing(exchange: &Exchange) -> Incomplete {
+    exchange.incomplete.first().cloned().unwrap_or(Incomplete::RESPONSE_MISSING)
+}
+
+/// The answer will not come. A model's request was handed on when it was seen.
+fn give_up(open: Open, reason: Incomplete, out: &mut Vec<Draft>) {
+    match open {
+        Open::Llm { .. } => {}
+        Open::Rpc { mut action, .. } | Open::Api { mut action } => {
+            if !action.incomplete.contains(&reason) {
+                action.incomplete.push(reason);
+            }
+            out.push(Draft::Completed(action));
+        }
+    }
+}
