@@ -141,3 +141,107 @@ fn uuid(number: u128) -> String {
 fn take(rest: &mut Bytes, len: usize) -> Option<Bytes> {
     (rest.len() >= len).then(|| rest.split_to(len))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::unhex;
+    use super::*;
+
+    /// Three messages as botocore 1.4x reads them: strings; every type; no headers.
+    const MESSAGES: [&str; 3] = [
+        "0000007e00000057d6cf45900b3a6576656e742d74797065070011636f6e74656e74426c6f636b44656c74610d3a636f6e74656e742d7479706507\
+         00106170706c69636174696f6e2f6a736f6e0d3a6d6573736167652d747970650700056576656e747b2264656c7461223a7b2274657874223a2248\
+         69227d7d48768d49",
+        "0000005800000048154692c1017400016601016202fb017303fed401690400011170016c05ffffff0000000000017906000361626302747308\
+         000001a0c4506c000175090123456789abcdef0123456789abcdefbc698351",
+        "0000001500000000cd22c79b706c61696e783cf0df",
+    ];
+
+    const SHOWN: [&str; 3] = [
+        r#":event-type=contentBlockDelta :content-type=application/json :message-type=event {"delta":{"text":"Hi"}}"#,
+        "t=true f=false b=-5 s=-300 i=70000 l=-1099511627776 y=YWJj ts=1790000000000 u=01234567-89ab-cdef-0123-456789abcdef ",
+        "plain",
+    ];
+
+    fn read(pieces: &[&[u8]]) -> (Vec<String>, Vec<Anomaly>) {
+        let (mut messages, mut frames, mut odd) = (Messages::default(), Vec::new(), Vec::new());
+        for piece in pieces {
+            messages.push(piece, &mut frames, &mut odd);
+        }
+        messages.end(&mut odd);
+        let show = |frame: &Frame| match frame {
+            Frame::EventStream { headers, payload } => {
+                let headers: String = headers.iter().map(|(name, value)| format!("{name}={value} ")).collect();
+                headers + &String::from_utf8_lossy(payload.expose_content())
+            }
+            other => panic!("{other:?}"),
+        };
+        (frames.iter().map(show).collect(), odd)
+    }
+
+    fn all() -> Vec<u8> {
+        unhex(&MESSAGES.concat())
+    }
+
+    #[test]
+    fn every_header_type_in_every_split() {
+        let bytes = all();
+        let expected = (SHOWN.map(String::from).to_vec(), vec![]);
+        assert_eq!(read(&[&bytes]), expected);
+        assert_eq!(read(&bytes.chunks(1).collect::<Vec<_>>()), expected);
+        for at in 0..=bytes.len() {
+            assert_eq!(read(&[&bytes[..at], &bytes[at..]]), expected, "split at {at}");
+        }
+    }
+
+    #[test]
+    fn no_flipped_bit_passes() {
+        let bytes = all();
+        let first = unhex(MESSAGES[0]).len();
+        for bit in 0..first * 8 {
+            let mut damaged = bytes.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            let (shown, odd) = read(&[&damaged]);
+            if bit / 8 < PRELUDE {
+                assert_eq!((shown, odd), (vec![], vec![BAD_PRELUDE]), "bit {bit}");
+            } else {
+                assert_eq!(
+                    (shown, odd),
+                    (SHOWN[1..].iter().map(|&shown| shown.into()).collect(), vec![BAD_MESSAGE_CRC]),
+                    "bit {bit}"
+                );
+            }
+        }
+    }
+
+    /// A message whose payload is `len` zeros.
+    fn message_of(len: usize) -> Vec<u8> {
+        let mut bytes = [((len + PRELUDE + CRC) as u32).to_be_bytes(), [0; 4]].concat();
+        bytes.extend(crc32fast::hash(&bytes).to_be_bytes());
+        bytes.resize(PRELUDE + len, 0);
+        bytes.extend(crc32fast::hash(&bytes).to_be_bytes());
+        bytes
+    }
+
+    #[test]
+    fn messages_are_bounded() {
+        let largest = FRAME_BYTES - PRELUDE - CRC;
+        let after = unhex(MESSAGES[2]);
+        let (shown, odd) = read(&[&message_of(largest), &after]);
+        assert_eq!((shown.len(), odd), (2, vec![]));
+        let (shown, odd) = read(&[&message_of(largest + 1), &after]);
+        assert_eq!((shown, odd), (vec!["plain".to_owned()], vec![LIMIT_MESSAGE]));
+    }
+
+    #[test]
+    fn ends_and_holes() {
+        let bytes = all();
+        assert_eq!(read(&[&bytes[..5]]).1, [UNFINISHED]);
+        let (mut messages, mut frames, mut odd) = (Messages::default(), Vec::new(), Vec::new());
+        messages.push(&bytes[..5], &mut frames, &mut odd);
+        messages.gap();
+        messages.push(&bytes, &mut frames, &mut odd);
+        messages.end(&mut odd);
+        assert!(frames.is_empty() && odd.is_empty(), "where the next message begins is unknown");
+    }
+}

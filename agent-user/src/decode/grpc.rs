@@ -186,3 +186,120 @@ fn varint(rest: &mut &[u8]) -> Option<u64> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(fields: &[(&str, &'static str)]) -> Vec<Header> {
+        fields.iter().map(|(name, value)| Header { name: (*name).into(), value: Sensitive::new((*value).into()) }).collect()
+    }
+
+    fn message(flags: u8, payload: &[u8]) -> Vec<u8> {
+        [&[flags][..], &(payload.len() as u32).to_be_bytes(), payload].concat()
+    }
+
+    fn read(encoding: &'static str, pieces: &[&[u8]]) -> (Vec<Vec<u8>>, Vec<Anomaly>) {
+        let mut messages = Messages::new(&headers(&[("grpc-encoding", encoding)]));
+        let (mut frames, mut odd) = (Vec::new(), Vec::new());
+        for piece in pieces {
+            messages.push(piece, &mut frames, &mut odd);
+        }
+        messages.end(&mut odd);
+        let show = |frame: &Frame| match frame {
+            Frame::Grpc(message) => message.expose_content().to_vec(),
+            other => panic!("{other:?}"),
+        };
+        (frames.iter().map(show).collect(), odd)
+    }
+
+    fn gzip(plain: &[u8]) -> Vec<u8> {
+        use std::io::Write;
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(plain).expect("writing to memory");
+        encoder.finish().expect("writing to memory")
+    }
+
+    #[test]
+    fn messages_in_every_split() {
+        let bytes = [message(0, b"one"), message(0, b""), message(1, &gzip(b"two")), message(0x80, b"grpc-status: 0")].concat();
+        let expected = (vec![b"one".to_vec(), vec![], b"two".to_vec()], vec![]);
+        assert_eq!(read("gzip", &[&bytes]), expected);
+        assert_eq!(read("gzip", &bytes.chunks(1).collect::<Vec<_>>()), expected);
+        for at in 0..=bytes.len() {
+            assert_eq!(read("gzip", &[&bytes[..at], &bytes[at..]]), expected, "split at {at}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named() {
+        assert_eq!(read("snappy", &[&message(1, b"x")]), (vec![], vec![UNDECODABLE]));
+        assert_eq!(read("gzip", &[&message(1, b"x")]), (vec![], vec![UNDECODABLE]));
+        assert_eq!(read("gzip", &[&message(2, b"x")]), (vec![b"x".to_vec()], vec![UNKNOWN_FLAGS]));
+        assert_eq!(read("gzip", &[&message(0, b"xyz")[..6]]), (vec![], vec![CUT]));
+        // 64 MiB of zeros in 64 KiB.
+        assert_eq!(
+            read("gzip", &[&message(1, &gzip(&vec![0; 64 << 20])), &message(0, b"y")]),
+            (vec![b"y".to_vec()], vec![UNDECODABLE])
+        );
+    }
+
+    #[test]
+    fn messages_are_bounded() {
+        let after = message(0, b"y");
+        let (seen, odd) = read("", &[&message(0, &vec![0; FRAME_BYTES]), &after]);
+        assert_eq!((seen.len(), odd), (2, vec![]));
+        let (seen, odd) = read("", &[&message(0, &vec![0; FRAME_BYTES + 1]), &after]);
+        assert_eq!((seen, odd), (vec![b"y".to_vec()], vec![LIMIT_MESSAGE]));
+    }
+
+    #[test]
+    fn content_types() {
+        for (kind, grpc, messages) in [
+            ("application/grpc", true, true),
+            ("application/grpc+proto", true, true),
+            ("application/grpc;charset=x", true, true),
+            ("application/grpc-web+proto", false, true),
+            ("application/grpc-web-text", false, false),
+            ("application/grpcx", false, false),
+            ("application/json", false, false),
+        ] {
+            let headers = headers(&[("content-type", kind)]);
+            assert_eq!((is_grpc(&headers), has_messages(&headers)), (grpc, messages), "{kind}");
+        }
+    }
+
+    #[test]
+    fn protobuf_explains_itself() {
+        // The examples of the protobuf encoding guide, and nesting.
+        let cases: [(&[u8], &str); 6] = [
+            (&[0x08, 0x96, 0x01], r#"{"1":150}"#),
+            (b"\x12\x07testing", r#"{"2":"testing"}"#),
+            (&[0x1a, 0x03, 0x08, 0x96, 0x01], r#"{"3":{"1":150}}"#),
+            (&[0x0d, 1, 0, 0, 0, 0x11, 2, 0, 0, 0, 0, 0, 0, 0], r#"{"1":1,"2":2}"#),
+            (&[0x0a, 0x02, 0xff, 0xfe], r#"{"1":{"bytes":2}}"#),
+            (&[], "{}"),
+        ];
+        for (message, json) in cases {
+            assert_eq!(protobuf(message).map(|value| value.to_json()).as_deref(), Some(json));
+        }
+        for bad in [&[0x08][..], &[0x00], &[0x0b], &[0x12, 0x05, b'x'], &[0xff; 11]] {
+            assert_eq!(protobuf(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn protobuf_is_bounded() {
+        let fields = |count: usize| protobuf(&[0x08, 0x01].repeat(count));
+        assert!(fields(PROTOBUF_FIELDS).is_some());
+        assert_eq!(fields(PROTOBUF_FIELDS + 1), None);
+        let mut nested = vec![0x08, 0x96, 0x01];
+        for _ in 0..PROTOBUF_DEPTH + 5 {
+            let mut outer = vec![0x0a, nested.len() as u8];
+            outer.append(&mut nested);
+            nested = outer;
+        }
+        let text = protobuf(&nested).expect("a message").to_json();
+        assert_eq!((text.matches("{\"1\":").count(), text.matches("bytes").count()), (PROTOBUF_DEPTH + 1, 1), "{text}");
+    }
+}

@@ -72,3 +72,50 @@ impl Lines {
         self.end_line(frames);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pieces: &[&[u8]]) -> (Vec<String>, Vec<Anomaly>) {
+        let (mut lines, mut frames, mut odd) = (Lines::default(), Vec::new(), Vec::new());
+        for piece in pieces {
+            lines.push(piece, &mut frames, &mut odd);
+        }
+        lines.end(&mut frames);
+        let show = |frame: &Frame| match frame {
+            Frame::Line(line) => String::from_utf8_lossy(line.expose_content()).into_owned(),
+            other => panic!("{other:?}"),
+        };
+        (frames.iter().map(show).collect(), odd)
+    }
+
+    #[test]
+    fn lines_in_every_split() {
+        let text = b"{\"a\":1}\n\n{\"b\":2}\r\n  \r\n[3]\n\"last\"";
+        let expected = (vec!["{\"a\":1}".to_owned(), "{\"b\":2}".into(), "[3]".into(), "\"last\"".into()], vec![]);
+        assert_eq!(read(&[text]), expected);
+        assert_eq!(read(&text.chunks(1).collect::<Vec<_>>()), expected);
+        for at in 0..=text.len() {
+            assert_eq!(read(&[&text[..at], &text[at..]]), expected, "split at {at}");
+        }
+    }
+
+    #[test]
+    fn a_line_is_bounded() {
+        let line = vec![b'1'; FRAME_BYTES];
+        let (lines, odd) = read(&[&line, b"\n2"]);
+        assert_eq!((lines.len(), odd), (2, vec![]));
+        assert_eq!(read(&[&line, b"1\n2"]), (vec!["2".into()], vec![LIMIT_LINE]));
+    }
+
+    #[test]
+    fn a_hole_takes_its_line() {
+        let (mut lines, mut frames, mut odd) = (Lines::default(), Vec::new(), Vec::new());
+        lines.push(b"1\n{\"cu", &mut frames, &mut odd);
+        lines.gap();
+        lines.push(b"t\"}\n2\n", &mut frames, &mut odd);
+        lines.end(&mut frames);
+        assert_eq!(frames, [Frame::Line(Sensitive::new("1".into())), Frame::Line(Sensitive::new("2".into()))]);
+    }
+}

@@ -4,6 +4,9 @@
 //! fragments joined and inflated, control messages in between. A hole inside a payload makes that message incomplete; after any
 //! other the direction is lost, because masked bytes prove nothing, and its bytes are counted.
 
+#[cfg(test)]
+mod tests;
+
 use bytes::{Buf, Bytes, BytesMut};
 use flate2::{Decompress, FlushDecompress, Status};
 
