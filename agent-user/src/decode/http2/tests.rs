@@ -551,3 +551,53 @@ fn many_sessions_of_another_implementation() {
     println!("{exchanges} exchanges equal, {whole} whole ones after joining late");
     assert!(exchanges > 0);
 }
+
+#[test]
+fn grpc_messages_and_status() {
+    let call = [
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":path", "/shop.Orders/Refund"),
+        (":authority", "a.example:80"),
+        ("te", "trailers"),
+        ("content-type", "application/grpc"),
+    ];
+    let answer = [(":status", "200"), ("content-type", "application/grpc+proto")];
+    check(
+        &[
+            client(&[headers(1, 4, &call), frame(0, 0, 1, b"\0\0\0\0\x02\x08"), frame(0, 1, 1, b"\x01")]),
+            server(&[
+                headers(1, 4, &answer),
+                frame(0, 0, 1, b"\0\0\0\0\x03one\0\0\0\0\x03two"),
+                headers(1, 5, &[("grpc-status", "0"), ("grpc-message", "")]),
+            ]),
+            out(headers(3, 5, &call)),
+            incoming(headers(3, 5, &[&answer[..], &[("grpc-status", "5")]].concat())),
+        ],
+        &[
+            r#"x1 out grpc "\u{8}\u{1}""#,
+            r#"x1 in grpc "one""#,
+            r#"x1 in grpc "two""#,
+            r#"x1 grpc/1: POST http://a.example/shop.Orders/Refund [te=trailers, content-type=application/grpc] "\0\0\0\0\u{2}\u{8}\u{1}" => 200 [content-type=application/grpc+proto] "\0\0\0\0\u{3}one\0\0\0\0\u{3}two" trailers [grpc-status=0, grpc-message=] events=2"#,
+            "x2 grpc/3: POST http://a.example/shop.Orders/Refund [te=trailers, content-type=application/grpc] => 200 [content-type=application/grpc+proto, grpc-status=5]",
+        ],
+    );
+}
+
+#[test]
+fn upgraded_from_http1() {
+    let steps = [
+        out(
+            "GET /p HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n",
+        ),
+        incoming([&b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"[..], &settings()].concat()),
+        client(&[headers(3, 5, &GET)]),
+        incoming([headers(1, 4, &OK), frame(0, 1, 1, b"one"), headers(3, 5, &OK)].concat()),
+    ];
+    let seen = in_all_pieces(|| None, &steps, 40);
+    assert!(
+        seen.iter().any(|line| line.starts_with("x1 http/2/1: GET https://a.example/p ") && line.ends_with(r#"=> 200 "one""#)),
+        "{seen:#?}"
+    );
+    assert!(seen.contains(&"x2 http/2/3: GET https://a.example/p?q=1 => 200".to_owned()), "{seen:#?}");
+}

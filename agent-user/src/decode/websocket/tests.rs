@@ -238,3 +238,16 @@ fn any_bytes_are_survived() {
         }
     }
 }
+
+#[test]
+fn upgraded_from_http1() {
+    let steps = [
+        out("GET /ws HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n"),
+        incoming([&b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n"[..], &unhex("c1 07 f2 48 cd c9 c9 07 00")].concat()),
+        out(unhex("81 85 37 fa 21 3d 7f 9f 4d 51 58")),
+        incoming(unhex("c1 05 f2 00 11 00 00 88 00")),
+    ];
+    let seen = in_all_pieces(|| None, &steps, 40);
+    assert!(seen[0].starts_with("x1 http/1.1: GET https://a.example/ws") && seen[0].contains(" => 101"), "{seen:#?}");
+    assert_eq!(seen[1..], [r#"x1 in Text "Hello""#, r#"x1 out Text "Hello""#, r#"x1 in Text "Hello""#, "x1 in Close"]);
+}

@@ -5,6 +5,9 @@
 //! JSON-RPC, like a server's log line on its standard output, is counted and named. [`messages`] reads the same messages out of
 //! JSON that something else carried.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -131,7 +134,10 @@ enum Framing {
     #[default]
     Between,
     Line,
-    Header,
+    /// Header fields up to an empty line, with the length they told so far.
+    Header {
+        length: Option<usize>,
+    },
     Content {
         left: usize,
     },
@@ -151,7 +157,7 @@ impl Side {
                     let blank = input.iter().position(|byte| !byte.is_ascii_whitespace()).unwrap_or(input.len());
                     input.advance(blank);
                     self.framing = match input.first()? {
-                        b'C' | b'c' => Framing::Header,
+                        b'C' | b'c' => Framing::Header { length: None },
                         _ => Framing::Line,
                     };
                 }
@@ -162,34 +168,26 @@ impl Side {
                         return Some(line);
                     }
                 }
-                Framing::Header => {
-                    // A log line that begins like a header field ends like one.
+                Framing::Header { length } => {
+                    let length = *length;
                     let line = self.until(b"\n", input, odd)?;
-                    self.framing = Framing::Between;
-                    match content_length(&line) {
-                        Some(left) if left > JSONRPC_MESSAGE_BYTES => {
+                    self.framing = match (content_length(&line), length) {
+                        _ if !matches!(self.framing, Framing::Header { .. }) => continue,
+                        (Some(length), _) => Framing::Header { length: Some(length) },
+                        (None, Some(left)) if line.is_empty() && left > JSONRPC_MESSAGE_BYTES => {
                             note(odd, LIMIT_MESSAGE);
-                            self.framing = Framing::SkipContent { left };
+                            Framing::SkipContent { left }
                         }
-                        Some(left) => self.framing = Framing::Content { left },
-                        None if is_header_field(&line) => {}
-                        None => return Some(line),
-                    }
+                        (None, Some(left)) if line.is_empty() => Framing::Content { left },
+                        (None, _) if is_header_field(&line) => continue,
+                        // A log line that begins like a header field.
+                        (None, _) => {
+                            self.framing = Framing::Between;
+                            return Some(line);
+                        }
+                    };
                 }
                 Framing::Content { left } => {
-                    // Other header fields and the empty line come first; content begins with neither.
-                    if self.held.is_empty() {
-                        let rest = input.trim_ascii_start().len();
-                        input.advance(input.len() - rest);
-                        if matches!(input.first()?, b'C' | b'c') {
-                            let left = *left;
-                            self.framing = Framing::Header;
-                            let line = self.until(b"\n", input, odd);
-                            self.framing = Framing::Content { left };
-                            line?;
-                            continue;
-                        }
-                    }
                     let want = *left - self.held.len();
                     let part = input.split_to(input.len().min(want));
                     if part.len() < want {
@@ -256,7 +254,7 @@ impl Side {
         self.framing = match self.framing {
             Framing::Content { left } => skip_content(left - held, missing),
             Framing::SkipContent { left } => skip_content(left, missing),
-            Framing::Between | Framing::Line | Framing::Header | Framing::SkipLine => Framing::SkipLine,
+            Framing::Between | Framing::Line | Framing::Header { .. } | Framing::SkipLine => Framing::SkipLine,
         };
     }
 }
