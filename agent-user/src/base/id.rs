@@ -59,12 +59,21 @@ impl fmt::Display for ExchangeId {
     }
 }
 
-/// One action as `understand` numbers it; printed `a1`, `a2`, ….
+/// One action as `understand` numbers it, printed `a1`, `a2`, …; or an effect as `correlate` numbers it from [`ActionId::EFFECTS`] on,
+/// printed `e1`, `e2`, ….
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ActionId(pub u64);
 
+impl ActionId {
+    /// Above any number that `understand` reaches.
+    pub const EFFECTS: u64 = 1 << 40;
+}
+
 impl fmt::Display for ActionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a{}", self.0)
+        match self.0.checked_sub(ActionId::EFFECTS) {
+            Some(effect) => write!(f, "e{effect}"),
+            None => write!(f, "a{}", self.0),
+        }
     }
 }

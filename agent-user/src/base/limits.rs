@@ -94,3 +94,12 @@ pub const JSONRPC_MESSAGE_BYTES: usize = 8 << 20;
 /// Actions that wait for their answer. A client that never reads answers leaves requests open; the oldest is handed on
 /// without one, and says so.
 pub const OPEN_ACTIONS: usize = 16_384;
+
+/// Fingerprints of values that one conversation keeps to tell where arguments come from. A tool that returns megabytes of words
+/// fills it; later values count as the model's own.
+pub const FINGERPRINTS: usize = 50_000;
+
+/// Conversations open at once, and steps and edges kept of one. An agent that loops for days fills them; the oldest conversation
+/// is closed, later steps of a full one are judged but not listed.
+pub const CONVERSATIONS: usize = 100_000;
+pub const WORKFLOW_STEPS: usize = 10_000;

@@ -3,10 +3,17 @@
 //! In: [`Draft`]. Out: [`Step`]. It owns the process tree, the open workflows and the provenance of arguments. It makes the
 //! process, file and connect actions out of facts, because only it knows which processes are agents.
 
+mod conversation;
+mod provenance;
+mod stage;
+mod tree;
+
 use std::sync::Arc;
 
 use crate::base::{ActionId, ProcessKey, Timestamp};
-use crate::understand::{Action, Claim, Draft};
+use crate::understand::{Action, Claim};
+
+pub use stage::Correlate;
 
 /// Workflow as this stage numbers it; printed `w1`, `w2`, ….
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -117,17 +124,4 @@ pub enum Correlated {
         ts: Timestamp,
         exchange: Arc<crate::decode::Exchange>,
     },
-}
-
-/// The stage.
-#[derive(Default)]
-pub struct Correlate {}
-
-impl Correlate {
-    pub fn push(&mut self, _draft: Draft, _out: &mut Vec<Correlated>) {}
-
-    pub fn tick(&mut self, _now: Timestamp, _out: &mut Vec<Correlated>) {}
-
-    /// Closes every workflow.
-    pub fn finish(&mut self, _now: Timestamp, _out: &mut Vec<Correlated>) {}
 }

@@ -263,6 +263,11 @@ pub(crate) fn effect_of_call(method: &str, path: &str) -> &'static str {
     named.map_or("write", |(effect, _)| effect)
 }
 
+/// Effects with the verbs that name them; `write` is too common to say anything.
+pub(crate) fn verbs_of() -> impl Iterator<Item = (&'static str, &'static [&'static str])> {
+    VERBS.iter().copied().filter(|(effect, _)| *effect != "write")
+}
+
 fn rank(effect: &str) -> usize {
     VERBS.iter().position(|(name, _)| *name == effect).unwrap_or(VERBS.len())
 }

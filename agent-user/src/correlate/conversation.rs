@@ -1,0 +1,241 @@
+//! Conversations: which one a model request continues, and what the model decided in it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::Cause;
+use super::provenance::Memory;
+use crate::base::{ActionId, KeyedHash, ProcessKey, Timestamp, Value};
+use crate::understand::words::words;
+use crate::understand::{Action, Claim, Kind, Llm, Message, Role};
+
+/// A tool call that the model declared and whose effect may follow.
+#[derive(Clone, Debug)]
+pub(super) struct Decision {
+    pub(super) action: ActionId,
+    pub(super) call_id: Option<Arc<str>>,
+    pub(super) tool: Arc<str>,
+    words: Vec<String>,
+    /// Argument values as they would stand in a path or body.
+    values: BTreeSet<String>,
+    pub(super) at: Timestamp,
+    /// Its result was sent to the model: later effects are not its own.
+    pub(super) answered: bool,
+    /// Effects that followed from it.
+    pub(super) effects: Vec<ActionId>,
+}
+
+/// One line of messages with a model.
+#[derive(Debug)]
+pub(super) struct Conversation {
+    pub(super) agent: ProcessKey,
+    /// Fingerprints of the messages that were seen, in order.
+    history: Vec<u64>,
+    responses: BTreeSet<Arc<str>>,
+    pub(super) named: Option<Arc<str>>,
+    pub(super) decisions: Vec<Decision>,
+    pub(super) last_request: Option<ActionId>,
+    pub(super) last_response: Option<ActionId>,
+    pub(super) last_at: Timestamp,
+    pub(super) memory: Memory,
+    pub(super) prompt: Option<crate::base::Sensitive<Arc<str>>>,
+    pub(super) asked_by: Option<Claim>,
+}
+
+/// Decisions kept of one conversation; older ones have had their effects.
+const DECISIONS: usize = 256;
+
+impl Conversation {
+    pub(super) fn new(agent: ProcessKey, hash: KeyedHash) -> Conversation {
+        Conversation {
+            agent,
+            history: Vec::new(),
+            responses: BTreeSet::new(),
+            named: None,
+            decisions: Vec::new(),
+            last_request: None,
+            last_response: None,
+            last_at: Timestamp::default(),
+            memory: Memory::new(hash),
+            prompt: None,
+            asked_by: None,
+        }
+    }
+
+    /// How many messages of the request this conversation has already: `None` when it is another one.
+    pub(super) fn shared(&self, prints: &[u64]) -> Option<usize> {
+        let same = self.history.iter().zip(prints).take_while(|(one, other)| one == other).count();
+        // Agents shorten old results and rewrite the system message: the first words of the user must stay.
+        (same == self.history.len() && same > 0).then_some(same)
+    }
+
+    pub(super) fn answered_by(&self, response: &str) -> bool {
+        self.responses.contains(response)
+    }
+
+    /// Takes in what is new of a request.
+    pub(super) fn listen(&mut self, llm: &Llm, prints: Vec<u64>, known: usize, results: &BTreeMap<Arc<str>, ActionId>) {
+        for message in llm.messages.iter().skip(known) {
+            let text = message.text.expose_content();
+            match message.role {
+                Role::User if !text.trim().is_empty() => {
+                    self.memory.user(text);
+                    self.prompt = Some(message.text.clone());
+                }
+                Role::System => self.memory.system(text),
+                Role::Tool => {
+                    let tool = message.tool_name.clone().or_else(|| self.tool_of(message));
+                    let action = message.answers.as_ref().and_then(|id| results.get(id)).copied();
+                    self.memory.tool(text, tool.as_ref(), action);
+                }
+                Role::User | Role::Assistant => {}
+            }
+        }
+        self.history = prints;
+    }
+
+    fn tool_of(&self, message: &Message) -> Option<Arc<str>> {
+        let id = message.answers.as_ref()?;
+        self.decisions.iter().rev().find(|decision| decision.call_id.as_ref() == Some(id)).map(|decision| decision.tool.clone())
+    }
+
+    pub(super) fn answered(&mut self, action: &Action) {
+        self.last_response = Some(action.id);
+        self.last_at = action.time;
+        if let Some(id) = action.llm.as_ref().and_then(|llm| llm.response_id.clone()) {
+            self.responses.insert(id);
+        }
+    }
+
+    pub(super) fn decide(&mut self, action: &Action) {
+        let Some(tool) = &action.tool else { return };
+        let mut values = BTreeSet::new();
+        leaves(action.arg.expose_content(), &mut values);
+        self.decisions.push(Decision {
+            action: action.id,
+            call_id: tool.call_id.clone(),
+            tool: tool.name.clone(),
+            words: words(&tool.name),
+            values,
+            at: action.time,
+            answered: false,
+            effects: Vec::new(),
+        });
+        if self.decisions.len() > DECISIONS {
+            self.decisions.remove(0);
+        }
+    }
+
+    /// The decision that an effect follows from, with the reason and how sure that is.
+    pub(super) fn cause_of(&self, action: &Action) -> Option<(usize, Cause)> {
+        let mut text = BTreeSet::new();
+        leaves(action.arg.expose_content(), &mut text);
+        let place = action.http.as_ref().map(|http| http.path.to_lowercase()).unwrap_or_default();
+        let command =
+            action.system.as_ref().map(|effect| effect.argv.expose_content().join(" ").to_lowercase()).unwrap_or_default();
+        let own = action.tool.as_ref().map(|tool| words(&tool.name)).unwrap_or_default();
+        let op = words(action.op.as_deref().unwrap_or_default());
+        let open: Vec<usize> = (0..self.decisions.len()).filter(|at| self.is_open(*at, action)).collect();
+        let scored = open.iter().map(|at| {
+            let decision = &self.decisions[*at];
+            let shared = decision
+                .values
+                .iter()
+                .filter(|value| text.contains(*value) || holds(&place, value) || holds(&command, value))
+                .count();
+            let same_name = !own.is_empty() && decision.words.ends_with(&own);
+            let similar = decision.words.iter().filter(|word| op.iter().any(|other| alike(word, other))).count();
+            let (why, confidence) = match (same_name, shared, similar) {
+                (true, 1.., _) => ("same_arguments", 0.99),
+                (true, 0, _) => ("same_tool", 0.9),
+                (false, 2.., _) => ("same_arguments", 0.95),
+                (false, 1, 1..) => ("same_arguments", 0.95),
+                (false, 1, 0) => ("same_arguments", 0.8),
+                (false, 0, 1..) => ("similar_name", 0.7),
+                (false, 0, 0) if open.len() == 1 => ("time_window", 0.6),
+                (false, 0, 0) => ("time_window", 0.4),
+            };
+            (*at, Cause { action: decision.action, why, confidence })
+        });
+        // Of equals the first that has no effect yet, else the latest.
+        scored.max_by(|(one, a), (other, b)| {
+            let fresh = |at: &usize| self.decisions[*at].effects.is_empty();
+            a.confidence.total_cmp(&b.confidence).then(fresh(one).cmp(&fresh(other))).then(if fresh(one) {
+                other.cmp(one)
+            } else {
+                one.cmp(other)
+            })
+        })
+    }
+
+    /// A decision has effects until its result was sent back, and for a while after it was made.
+    fn is_open(&self, at: usize, action: &Action) -> bool {
+        const LONGEST: std::time::Duration = std::time::Duration::from_secs(600);
+        let decision = &self.decisions[at];
+        !decision.answered && action.time.since(decision.at) < LONGEST && action.id != decision.action
+    }
+}
+
+/// A value of some length inside a path or command line.
+fn holds(text: &str, value: &str) -> bool {
+    value.len() >= 2 && text.contains(value)
+}
+
+/// `refund` and `refunds`, `order` and `orders`.
+fn alike(one: &str, other: &str) -> bool {
+    one.len() >= 3 && (one == other || one.strip_suffix('s') == Some(other) || other.strip_suffix('s') == Some(one))
+}
+
+/// Scalar leaves in lower case; short ones say nothing.
+fn leaves(value: &Value, out: &mut BTreeSet<String>) {
+    const MOST: usize = 64;
+    if out.len() >= MOST {
+        return;
+    }
+    match value {
+        Value::Map(entries) => entries.iter().for_each(|(_, nested)| leaves(nested, out)),
+        Value::List(items) => items.iter().for_each(|nested| leaves(nested, out)),
+        Value::Text(text) if (2..=256).contains(&text.len()) => {
+            out.insert(text.to_lowercase());
+        }
+        Value::Number(number) if number.text.len() >= 2 => {
+            out.insert(number.text.to_string());
+        }
+        Value::Text(_) | Value::Number(_) | Value::Null | Value::Bool(_) => {}
+    }
+}
+
+/// One fingerprint a message: role, text, calls. System messages are left out: programs rewrite them with the time of day.
+pub(super) fn prints(llm: &Llm, hash: &KeyedHash) -> Vec<u64> {
+    llm.messages
+        .iter()
+        .map(|message| {
+            if message.role == Role::System {
+                return 0;
+            }
+            let mut text = format!("{:?}\u{0}{}", message.role, message.text.expose_content());
+            for call in &message.tool_calls {
+                text.push('\u{0}');
+                text.push_str(&call.name);
+                text.push_str(call.id.as_deref().unwrap_or_default());
+            }
+            text.push_str(message.answers.as_deref().unwrap_or_default());
+            (hash.digest(text.as_bytes()) >> 64) as u64
+        })
+        .collect()
+}
+
+/// Kinds that a tool call can bring about.
+pub(super) fn is_effect(kind: Kind) -> bool {
+    match kind {
+        Kind::McpRequest
+        | Kind::ApiRequest
+        | Kind::ApiResponse
+        | Kind::A2aRequest
+        | Kind::ProcessExec
+        | Kind::FileWrite
+        | Kind::NetConnect
+        | Kind::MemoryWrite => true,
+        Kind::LlmRequest | Kind::LlmResponse | Kind::ToolCall | Kind::ToolResult | Kind::SelfReport => false,
+    }
+}
