@@ -7,6 +7,8 @@ mod body;
 mod coding;
 mod detect;
 pub(crate) mod eventstream;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 pub mod grpc;
 mod hpack;
 mod http1;
@@ -16,7 +18,7 @@ pub mod jsonrpc;
 mod ndjson;
 pub(crate) mod sse;
 mod target;
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzz"))]
 mod testing;
 mod websocket;
 

@@ -162,15 +162,14 @@ impl Connection {
     fn data(&mut self, at: At, mut input: Bytes, out: &mut Out<'_>) {
         let side = &mut self.sides[at.dir as usize];
         if let Phase::Preface(due) = &mut side.phase {
-            let compared = due.len().min(input.len());
-            if due[..compared] != input[..compared] {
-                side.phase = Phase::searching(None);
-            } else {
-                *due = &due[compared..];
-                input.advance(compared);
-                if due.is_empty() {
-                    side.phase = Phase::First;
-                }
+            let equal = due.iter().zip(&input).take_while(|(due, byte)| due == byte).count();
+            input.advance(equal);
+            *due = &due[equal..];
+            if due.is_empty() {
+                side.phase = Phase::First;
+            } else if !input.is_empty() {
+                let passed = (PREFACE.len() - due.len()) as u64;
+                side.phase = Phase::Searching { held: BytesMut::new(), from: 0, passed, cause: None };
             }
         }
         if let Phase::Searching { .. } = side.phase

@@ -91,7 +91,9 @@ fn chain(bytes: &[u8], single: bool) -> Chain {
                 None => return Chain::Refuted,
             }
         }
-        if bits >= proof && (single || frames >= PROOF_FRAMES) {
+        // What is still to come of a payload may refute it.
+        let judged = if head.kind == Kind::Data { head.len.min(1) } else { head.len };
+        if bits >= proof && (single || frames >= PROOF_FRAMES) && after.len() >= judged {
             return Chain::Proved;
         }
         let Some(next) = after.get(head.len..) else { return Chain::Possible };
