@@ -1,14 +1,17 @@
-//! Fuzzing of the decoders with cargo-fuzz, which wants a nightly toolchain. The targets are a workspace of their own.
+//! Fuzzing of the decoders with libFuzzer, on the stable toolchain: `tests/fuzz` is a workspace of its own whose configuration asks
+//! for the instrumentation. What a run finds new stays under `target`; the committed corpora are only read.
 
-use anyhow::{Result, ensure};
+use std::fs;
+
+use anyhow::{Context, Result, ensure};
 
 use crate::sh;
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// The target; all of them, one after the other, when none is named.
+    /// The door; all of them, one after the other, when none is named.
     target: Option<String>,
-    /// Seconds a target.
+    /// Seconds a door.
     #[arg(long, default_value_t = 60)]
     seconds: u32,
 }
@@ -16,22 +19,32 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<()> {
     let folder = sh::root().join("tests/fuzz");
     ensure!(folder.is_dir(), "this checkout has no fuzz targets ({} is missing)", folder.display());
-    if sh::which("cargo-fuzz").is_none() {
-        eprintln!("installing with cargo: cargo-fuzz");
-        sh::run(sh::cargo().args(["install", "--locked", "cargo-fuzz"]))?;
-    }
-    let fuzz = |words: &[&str]| {
-        let mut rustup = sh::command("rustup");
-        rustup.args(["run", "nightly", "cargo", "fuzz"]).args(words).current_dir(&folder);
-        rustup
-    };
     let names = match &arguments.target {
         Some(name) => vec![name.clone()],
-        None => sh::output(&mut fuzz(&["list"]))?.lines().map(str::to_owned).collect(),
+        None => doors(&folder)?,
     };
     for name in names {
-        let limit = format!("-max_total_time={}", arguments.seconds);
-        sh::run(&mut fuzz(&["run", &name, "--", &limit]))?;
+        let found = folder.join("target/corpus").join(&name);
+        fs::create_dir_all(&found).with_context(|| format!("cannot make {}", found.display()))?;
+        let mut fuzz = sh::cargo();
+        fuzz.args(["run", "--release", "--quiet", "--", &format!("-max_total_time={}", arguments.seconds), "-max_len=2048"])
+            .arg(&found)
+            .arg(format!("corpus/{name}"))
+            .env("AGENTWARD_FUZZ", &name)
+            .env_remove("RUSTFLAGS")
+            .current_dir(&folder);
+        sh::run(&mut fuzz)?;
     }
     Ok(())
+}
+
+/// Each door has a corpus.
+fn doors(folder: &std::path::Path) -> Result<Vec<String>> {
+    let corpora = folder.join("corpus");
+    let mut names = Vec::new();
+    for entry in fs::read_dir(&corpora).with_context(|| format!("cannot read {}", corpora.display()))? {
+        names.push(entry?.file_name().to_string_lossy().into_owned());
+    }
+    names.sort();
+    Ok(names)
 }

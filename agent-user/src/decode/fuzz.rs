@@ -12,6 +12,22 @@ pub use super::hpack::fuzz as hpack;
 pub use super::json::fuzz as json;
 pub use super::sse::fuzz as sse;
 
+/// By name, for the harness.
+pub const DOORS: [(&str, fn(&[u8])); 12] = [
+    ("any_connection", any_connection),
+    ("coding", coding),
+    ("event_stream", event_stream),
+    ("grpc", grpc),
+    ("hpack", hpack),
+    ("http2_from_start", http2_from_start),
+    ("http2_joined_late", http2_joined_late),
+    ("json", json),
+    ("jsonrpc", jsonrpc),
+    ("ndjson", ndjson),
+    ("sse", sse),
+    ("websocket", websocket),
+];
+
 /// A connection whose protocol the bytes tell.
 pub fn any_connection(data: &[u8]) {
     cut_does_not_matter(|| None, data);
@@ -101,21 +117,6 @@ fn steps(mut data: &[u8]) -> Vec<Step> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const DOORS: [(&str, fn(&[u8])); 12] = [
-        ("any_connection", any_connection),
-        ("coding", coding),
-        ("event_stream", event_stream),
-        ("grpc", grpc),
-        ("hpack", hpack),
-        ("http2_from_start", http2_from_start),
-        ("http2_joined_late", http2_joined_late),
-        ("json", json),
-        ("jsonrpc", jsonrpc),
-        ("ndjson", ndjson),
-        ("sse", sse),
-        ("websocket", websocket),
-    ];
 
     /// Bytes of which such streams are made.
     const SEEDS: [&[u8]; 12] = [

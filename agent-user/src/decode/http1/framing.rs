@@ -106,7 +106,7 @@ fn read(headers: &[Header], is_http10: bool, is_request: bool) -> Plan {
     match (chunked, length) {
         (true, _) => {
             plan.framing = Framing::Chunked;
-            for length in length {
+            if let Some(length) = length {
                 note(&mut plan.other_lengths, length);
             }
         }

@@ -175,7 +175,8 @@ impl Side {
             && let Ok(end) = head::find_end(bytes, 0)
             && end <= HEAD_BYTES
         {
-            return Ok(bytes.split_to(end));
+            // The same question as for a head that comes in pieces, or the answer would depend on the cut.
+            return if is_first_line(kind, bytes) { Ok(bytes.split_to(end)) } else { Err(Gather::Malformed) };
         }
         let before = self.buf.len();
         let room = (HEAD_BYTES - before).min(bytes.len());
@@ -192,8 +193,7 @@ impl Side {
         bytes.advance(room);
         let line_ended = memchr::memchr(b'\n', &self.buf[before..]).is_some();
         if before < EARLY || line_ended {
-            let expected = if kind == Kind::Request { Guess::Http1Request } else { Guess::Http1Response };
-            if !matches!(guess(&self.buf), Guess::More) && guess(&self.buf) != expected {
+            if guess(&self.buf) != Guess::More && !is_first_line(kind, &self.buf) {
                 return Err(Gather::Malformed);
             }
         }
@@ -771,6 +771,14 @@ impl Http1 {
             open.finish(ts, out);
         }
         Switch { to, rest: pieces }
+    }
+}
+
+fn is_first_line(kind: Kind, head: &[u8]) -> bool {
+    match guess(head) {
+        Guess::Http1Request => kind == Kind::Request,
+        Guess::Http1Response => kind == Kind::Response,
+        Guess::More | Guess::Http2Preface | Guess::None => false,
     }
 }
 
