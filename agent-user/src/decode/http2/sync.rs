@@ -124,7 +124,7 @@ fn payload_fits(head: &Head, payload: &[u8]) -> bool {
             payload[..payload.len().min(head.len)].chunks_exact(6).all(|setting| setting[0] == 0 || setting[0] == 0xf0)
         }
         Kind::Data | Kind::Headers | Kind::PushPromise if head.has(PADDED) => {
-            payload.first().is_none_or(|&padding| usize::from(padding) < head.len)
+            head.len > 0 && payload.first().is_none_or(|&padding| usize::from(padding) < head.len)
         }
         Kind::Data
         | Kind::Headers
