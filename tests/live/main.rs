@@ -1,4 +1,9 @@
 //! Live tests: real clients under the probes of this kernel. They need root and the packages that `cargo xtask test` installs,
 //! so plain `cargo test` leaves them out. One at a time: each watches the whole host.
 
+mod agent;
 mod clients;
+mod kill;
+mod refusal;
+mod stdio;
+mod volume;

@@ -1,0 +1,108 @@
+//! Much, and too much: everything is captured, and what is not is counted to the byte.
+
+use std::fs;
+
+use agent_tests::compare::{self, End};
+use agent_tests::json_lines;
+use agent_tests::load::Load;
+use agent_tests::peers::World;
+use agent_tests::program::{self, Daemon, signal};
+use serde_json::Value;
+
+/// Only the load clients: the stand-in at the other end would double everything.
+fn config(world: &World, ring_bytes: u32) -> String {
+    let file = world.path("agentward.toml");
+    let text = format!("scope = \"match\"\n[match]\nargv = [\"*load.py\"]\n[capture]\nring_bytes = {ring_bytes}\n");
+    fs::write(&file, text).expect("the scratch folder is writable");
+    file.to_str().expect("plain name").to_owned()
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn ten_thousand_requests_of_four_clients_are_captured_whole() {
+    let world = World::start("volume");
+    let config = config(&world, 16 << 20);
+    let file = world.path("recording.awr");
+    let mut clients: Vec<Load> = (0..4).map(|_| Load::start(&world)).collect();
+    program::record(&file, &["--config", &config], || {
+        for client in &mut clients {
+            client.order(2500, "mixed");
+        }
+        for client in &mut clients {
+            let totals = client.done();
+            assert_eq!((&totals["requests"], &totals["errors"]), (&2500.into(), &0.into()), "{totals}");
+        }
+    });
+    let ledger = world.ledger();
+    assert_eq!(ledger.len(), 10_000);
+    let exchanges = program::replay(&file, "exchanges", &["--reveal"]);
+    compare::check(&ledger, &exchanges, End::Client);
+    let bytes: u64 =
+        ledger.iter().map(|row| row["request"]["len"].as_u64().unwrap_or(0) + row["response"]["len"].as_u64().unwrap_or(0)).sum();
+    eprintln!("10000 exchanges made, as many seen, {} MiB of bodies equal", bytes >> 20);
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_full_ring_is_accounted_for() {
+    let world = World::start("overflow");
+    let config = config(&world, 64 << 10);
+    let file = world.path("recording.jsonl");
+    let mut client = Load::start(&world);
+    let recorder = Daemon::start(&["record", "-o", file.to_str().expect("plain name"), "--config", &config]);
+    client.make(50, "small");
+    signal("STOP", recorder.pid());
+    client.make(2000, "small");
+    signal("CONT", recorder.pid());
+    // The next calls that find room tell of the hole before them.
+    let totals = client.make(50, "small");
+    let pid = client.pid();
+    drop(client);
+    recorder.stop();
+
+    let records = json_lines(&fs::read_to_string(&file).expect("the recorder wrote it"));
+    let of_client = |kind: &'static str| records.iter().filter(move |r| r["kind"] == kind && r["pid"] == pid);
+    let number = |value: &Value| value.as_u64().unwrap_or_default();
+    let delivered = of_client("chunk").count() as u64;
+    let lost: u64 = records.iter().filter(|r| r["kind"] == "loss").map(|r| number(&r["count"])).sum();
+    let hits = number(&totals["writes"]) + number(&totals["reads"]);
+    eprintln!("hits {hits} = delivered {delivered} + lost {lost}");
+    assert!(lost > 1000, "the ring of 64 KiB was to overflow");
+    assert_eq!(hits, delivered + lost);
+    for (dir, name) in [("out", "out"), ("in", "in")] {
+        let end = of_client("chunk").filter(|r| r["dir"] == dir).map(|r| number(&r["off"]) + length(r)).max();
+        assert_eq!(end, totals[name].as_u64(), "offsets of direction {dir} end where the client's count does");
+    }
+    let ledger = world.ledger();
+    let exchanges = program::replay(&file, "exchanges", &["--reveal"]);
+    honest(&ledger, &exchanges);
+}
+
+fn length(chunk: &Value) -> u64 {
+    match chunk["text"].as_str() {
+        Some(text) => text.len() as u64,
+        None => {
+            let data = chunk["data"].as_str().unwrap_or_default();
+            (data.len() / 4 * 3 - data.bytes().rev().take_while(|byte| *byte == b'=').count()) as u64
+        }
+    }
+}
+
+/// An exchange that calls itself whole is one that the server knows, byte for byte; the others say what they lack.
+fn honest(ledger: &[Value], exchanges: &[Value]) {
+    let key = |target: &Value, request: &Value, response: &Value| {
+        format!("{} {} {} {}", target["method"], target["query"], request["sha256"], response["sha256"])
+    };
+    let made: std::collections::BTreeSet<String> = ledger.iter().map(|row| key(row, &row["request"], &row["response"])).collect();
+    let mut whole = 0;
+    for exchange in exchanges {
+        if exchange["incomplete"].as_array().is_none_or(|reasons| reasons.is_empty()) {
+            let (request, response) = (&exchange["request"], &exchange["response"]);
+            assert!(made.contains(&key(request, &request["body"], &response["body"])), "invented: {exchange}");
+            whole += 1;
+        }
+    }
+    assert!(whole >= 50, "what came before the loss is whole");
+    assert!(whole < made.len(), "something was lost");
+    assert!(exchanges.len() > whole, "some exchange was hit by the loss and says so");
+}
