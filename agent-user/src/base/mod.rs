@@ -5,6 +5,7 @@ pub mod id;
 pub mod limits;
 pub mod loss;
 pub mod secret;
+pub mod shapes;
 pub mod time;
 pub mod value;
 

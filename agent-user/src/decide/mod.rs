@@ -2,6 +2,8 @@
 //!
 //! In: [`Step`] and a compiled [`RuleSet`]. Out: [`Alert`]. Pure and total: what can go wrong is found when rules are loaded.
 
+pub mod lang;
+
 use std::sync::Arc;
 
 use crate::base::{ActionId, Incomplete, Timestamp, Value};

@@ -5,10 +5,9 @@
 //! shown at length.
 
 use std::borrow::Cow;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
-use regex::Regex;
-
+use crate::base::shapes::{Class, Detector, detectors};
 use crate::base::value::Number;
 use crate::base::{KeyedHash, Sensitive, Value};
 
@@ -21,66 +20,6 @@ pub struct Redactor {
     hash: KeyedHash,
     reveal: bool,
 }
-
-/// A shape of secret and the word that replaces it. The text inside group 1 is replaced, or the whole match.
-struct Detector {
-    label: &'static str,
-    shape: &'static str,
-    /// What must also hold, where a pattern alone would hit ordinary numbers.
-    check: Option<fn(&str) -> bool>,
-    personal: bool,
-}
-
-const fn secret(label: &'static str, shape: &'static str) -> Detector {
-    Detector { label, shape, check: None, personal: false }
-}
-
-/// Vendor prefixes are those that the vendors publish for secret scanning.
-const DETECTORS: &[Detector] = &[
-    secret("private_key", r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)"),
-    secret("jwt", r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]*"),
-    Detector {
-        label: "bearer",
-        shape: r"(?i)\b(?:bearer|basic)\s+([A-Za-z0-9+/_.~=-]{8,})",
-        check: Some(is_no_word),
-        personal: false,
-    },
-    secret("api_key", r"\b(?:sk|pk|rk)[-_](?:[A-Za-z0-9]+[-_])*[A-Za-z0-9_-]{16,}"),
-    secret("aws_key", r"\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z2-7]{16}\b"),
-    secret("github_token", r"\b(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,})"),
-    secret("gitlab_token", r"\bgl(?:pat|dt|rt|cbt|ptt|ft|soat)-[A-Za-z0-9_-]{16,}"),
-    secret("slack_token", r"\bxox[abeoprs]-[A-Za-z0-9-]{10,}"),
-    secret("slack_hook", r"hooks\.slack\.com/services/([A-Za-z0-9/]{20,})"),
-    secret("google_key", r"\bAIza[A-Za-z0-9_-]{30,}"),
-    secret("google_token", r"\bya29\.[A-Za-z0-9_-]{20,}"),
-    secret("azure_secret", r"(?i)\b(?:AccountKey|SharedAccessKey|sig)=([A-Za-z0-9%+/=]{20,})"),
-    secret("stripe_hook", r"\bwhsec_[A-Za-z0-9]{16,}"),
-    secret("sendgrid_key", r"\bSG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}"),
-    secret("npm_token", r"\bnpm_[A-Za-z0-9]{30,}"),
-    secret("pypi_token", r"\bpypi-[A-Za-z0-9_-]{40,}"),
-    secret("hf_token", r"\bhf_[A-Za-z0-9]{20,}"),
-    secret("vault_token", r"\bhv[sbr]\.[A-Za-z0-9_-]{20,}"),
-    secret("telegram_token", r"\b\d{8,10}:[A-Za-z0-9_-]{35}\b"),
-    secret("age_key", r"\bAGE-SECRET-KEY-1[A-Z0-9]{50,}"),
-    secret("url_password", r"\b[a-z][a-z0-9+.-]*://[^\s/:@]+:([^\s/@]+)@"),
-    secret(
-        "assignment",
-        r#"(?i)\b(?:password|passwd|pwd|secret|api[_-]?key|access[_-]?token|auth[_-]?token|client[_-]?secret)["']?\s*[:=]\s*["']?([^\s"'&,;]{4,})"#,
-    ),
-    Detector { label: "card", shape: r"\b\d(?:[ -]?\d){12,18}\b", check: Some(is_card), personal: true },
-    Detector {
-        label: "iban",
-        shape: r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b",
-        check: Some(is_iban),
-        personal: true,
-    },
-    Detector { label: "ssn", shape: r"\b\d{3}-\d{2}-\d{4}\b", check: None, personal: true },
-    Detector { label: "email", shape: r"\b([A-Za-z0-9._%+-]+)@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+\b", check: None, personal: true },
-];
-
-static COMPILED: LazyLock<Vec<Regex>> = LazyLock::new(|| {
-    DETECTORS.iter().map(|detector| Regex::new(detector.shape).expect("the patterns of the table compile")).collect()
-});
 
 /// Parts of a field or header name that mark its value as secret.
 const SECRET_NAMES: &[&str] = &[
@@ -219,26 +158,21 @@ impl Redactor {
         if self.reveal || text.len() < 6 {
             return shown;
         }
-        for (detector, regex) in DETECTORS.iter().zip(COMPILED.iter()).filter(|(detector, _)| personal || !detector.personal) {
-            if let Some(changed) = self.replace_one(detector, regex, &shown) {
+        for detector in detectors().filter(|detector| personal || detector.class == Class::Secret) {
+            if let Some(changed) = self.replace_one(detector, &shown) {
                 shown = Cow::Owned(changed);
             }
         }
         shown
     }
 
-    fn replace_one(&self, detector: &Detector, regex: &Regex, text: &str) -> Option<String> {
+    fn replace_one(&self, detector: &Detector, text: &str) -> Option<String> {
         let mut out = String::new();
         let mut done = 0;
-        for captures in regex.captures_iter(text) {
-            let hit = captures.get(1).or_else(|| captures.get(0)).expect("group 0 always takes part");
-            let passes = detector.check.is_none_or(|check| check(hit.as_str()));
-            if !passes || hit.as_str().starts_with('<') {
-                continue;
-            }
-            out.push_str(&text[done..hit.start()]);
-            out.push_str(&self.mark(detector.label, hit.as_str()));
-            done = hit.end();
+        for hit in detector.hits(text).filter(|hit| !text[hit.clone()].starts_with('<')) {
+            out.push_str(&text[done..hit.start]);
+            out.push_str(&self.mark(detector.label, &text[hit.clone()]));
+            done = hit.end;
         }
         (done > 0).then(|| out + &text[done..])
     }
@@ -248,37 +182,6 @@ impl Redactor {
 fn is_secret_name(name: &str) -> bool {
     let plain: String = name.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_lowercase()).collect();
     SECRET_WHOLE_NAMES.contains(&plain.as_str()) || SECRET_NAMES.iter().any(|secret| plain.contains(secret))
-}
-
-/// "Bearer of news" is no credential: those have digits or both cases, or are longer than words.
-fn is_no_word(text: &str) -> bool {
-    let upper_inside = text.chars().skip(1).any(|letter| letter.is_ascii_uppercase());
-    text.len() >= 16 || upper_inside || text.chars().any(|letter| letter.is_ascii_digit())
-}
-
-/// The check digit of ISO/IEC 7812 (Luhn).
-fn is_card(text: &str) -> bool {
-    let digits: Vec<u32> = text.chars().filter_map(|letter| letter.to_digit(10)).collect();
-    let sum: u32 = digits
-        .iter()
-        .rev()
-        .enumerate()
-        .map(|(position, digit)| if position % 2 == 0 { *digit } else { digit * 2 / 10 + digit * 2 % 10 })
-        .sum();
-    (13..=19).contains(&digits.len()) && matches!(digits[0], 2..=6) && sum.is_multiple_of(10)
-}
-
-/// The check digits of ISO 13616: the number, first four characters last, letters as 10 to 35, is 1 modulo 97.
-fn is_iban(text: &str) -> bool {
-    let plain: Vec<u8> = text.bytes().filter(u8::is_ascii_alphanumeric).collect();
-    if !(15..=34).contains(&plain.len()) {
-        return false;
-    }
-    let rest = plain[4..].iter().chain(&plain[..4]).fold(0_u32, |rest, byte| match byte {
-        b'0'..=b'9' => (rest * 10 + u32::from(byte - b'0')) % 97,
-        letter => (rest * 100 + u32::from(letter.to_ascii_uppercase() - b'A') + 10) % 97,
-    });
-    rest == 1
 }
 
 #[cfg(test)]
