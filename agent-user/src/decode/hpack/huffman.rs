@@ -1,6 +1,6 @@
 //! The Huffman code of RFC 7541 appendix B, undone twelve bits at a time.
 //!
-//! In: a coded string. Out: its bytes, appended to a buffer. The code is canonical, so 257 lengths say all of it: the tables
+//! In: a coded string. Out: its bytes, in a buffer. The code is canonical, so 257 lengths say all of it: the tables
 //! below are computed from them when the crate is compiled. An own table rather than a crate: the crates that hold one keep it
 //! private or decode a bit or a nibble a step, and this is the hottest loop of HTTP/2.
 
@@ -22,15 +22,18 @@ const LONGEST: usize = 30;
 /// Bits looked at in one step: two of the common symbols fit.
 const STEP: u32 = 12;
 
-/// What the next [`STEP`] bits mean: one or two symbols, or the beginning of a code longer than that (`len1` is 0).
+/// What the next [`STEP`] bits mean: one or two symbols, or the beginning of a code longer than that.
 #[derive(Clone, Copy)]
 struct Step {
     symbols: [u8; 2],
-    /// Bits of the first symbol.
+    /// Bits of the first symbol; 0 when its code is longer than a step.
     len1: u8,
-    /// Bits of all symbols of this step.
+    /// Bits of all symbols of this step, and above them how many symbols that are.
     len: u8,
 }
+
+/// Where [`Step::len`] counts symbols.
+const COUNT: u32 = 4;
 
 /// Symbols by code, shortest first, and for each length where its codes begin.
 struct Canonical {
@@ -75,11 +78,11 @@ const fn steps() -> [Step; 1 << STEP] {
         let window = (bits as u32) << (32 - STEP);
         let (symbol, len1) = symbol(window);
         if len1 <= STEP {
-            let mut step = Step { symbols: [symbol as u8, 0], len1: len1 as u8, len: len1 as u8 };
+            let mut step = Step { symbols: [symbol as u8, 0], len1: len1 as u8, len: 1 << COUNT | len1 as u8 };
             let (second, len2) = self::symbol(window << len1);
             if len1 + len2 <= STEP {
                 step.symbols[1] = second as u8;
-                step.len = (len1 + len2) as u8;
+                step.len = 2 << COUNT | (len1 + len2) as u8;
             }
             table[bits] = step;
         }
@@ -108,15 +111,26 @@ const fn limit(length: usize) -> u32 {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Invalid;
 
-/// Appends the bytes that `coded` stands for.
-pub(crate) fn decode(coded: &[u8], out: &mut Vec<u8>) -> Result<(), Invalid> {
-    out.reserve(coded.len() * 8 / 5 + 2);
+/// The most bytes that so many coded ones can stand for (the shortest code has five bits), and room for a step.
+fn most(coded: usize) -> usize {
+    coded * 8 / 5 + 2
+}
+
+/// Most strings are shorter.
+const SCRATCH: usize = 256;
+
+/// Writes the bytes that `coded` stands for to the front of `out`, which grows but never shrinks, and gives their number.
+pub(crate) fn decode(coded: &[u8], out: &mut Vec<u8>) -> Result<usize, Invalid> {
+    if out.len() < most(coded.len()) {
+        out.resize(most(coded.len()).max(SCRATCH), 0);
+    }
+    let out = &mut out[..];
     // `bits` left-aligned bits of the string wait in `window`.
-    let (mut window, mut bits) = (0u64, 0u32);
+    let (mut window, mut bits, mut made) = (0u64, 0u32, 0);
     let mut rest = coded;
     loop {
         if let Some((word, _)) = rest.split_first_chunk::<8>() {
-            // Take as many whole bytes as fit; those already there are or-ed with themselves.
+            // As many whole bytes as fit; those already there are or-ed with themselves.
             window |= u64::from_be_bytes(*word) >> bits;
             let taken = (63 - bits) / 8;
             rest = &rest[taken as usize..];
@@ -129,49 +143,62 @@ pub(crate) fn decode(coded: &[u8], out: &mut Vec<u8>) -> Result<(), Invalid> {
                 rest = after;
             }
         }
-        if bits < 32 {
+        if bits < LONGEST as u32 {
             break;
         }
-        while bits >= 32 {
+        while bits >= LONGEST as u32 {
             let step = STEPS[(window >> (64 - STEP)) as usize];
-            if step.len1 == 0 {
+            let length = if step.len1 == 0 {
                 let (symbol, length) = symbol((window >> 32) as u32);
                 if symbol == END_OF_STRING {
                     return Err(Invalid);
                 }
-                out.push(symbol as u8);
-                window <<= length;
-                bits -= length;
+                out[made] = symbol as u8;
+                made += 1;
+                length
             } else {
-                out.push(step.symbols[0]);
-                if step.len > step.len1 {
-                    out.push(step.symbols[1]);
-                }
-                window <<= step.len;
-                bits -= u32::from(step.len);
-            }
+                // The second is overwritten by the next step when it is none.
+                out[made..made + 2].copy_from_slice(&step.symbols);
+                made += usize::from(step.len >> COUNT);
+                u32::from(step.len) & ((1 << COUNT) - 1)
+            };
+            window <<= length;
+            bits -= length;
         }
     }
-    tail(window, bits, out)
+    tail(window, bits, out, made)
 }
 
 /// The last bits; what is left over must be less than a byte of ones.
-fn tail(mut window: u64, mut bits: u32, out: &mut Vec<u8>) -> Result<(), Invalid> {
+fn tail(mut window: u64, mut bits: u32, out: &mut [u8], mut made: usize) -> Result<usize, Invalid> {
     loop {
         // Ones behind the end: padding reads as the beginning of a long code.
         let padded = window | u64::MAX.checked_shr(bits).unwrap_or(0);
+        // No code is so many ones and shorter than a byte.
+        if bits < 8 && padded == u64::MAX {
+            return Ok(made);
+        }
         let step = STEPS[(padded >> (64 - STEP)) as usize];
+        let both = u32::from(step.len) & ((1 << COUNT) - 1);
+        if both > u32::from(step.len1) && both <= bits {
+            out[made..made + 2].copy_from_slice(&step.symbols);
+            made += 2;
+            window <<= both;
+            bits -= both;
+            continue;
+        }
         let (symbol, length) = match step.len1 {
             0 => symbol((padded >> 32) as u32),
             len1 => (u16::from(step.symbols[0]), u32::from(len1)),
         };
         if length > bits {
-            return if bits < 8 && padded == u64::MAX { Ok(()) } else { Err(Invalid) };
+            return Err(Invalid);
         }
         if symbol == END_OF_STRING {
             return Err(Invalid);
         }
-        out.push(symbol as u8);
+        out[made] = symbol as u8;
+        made += 1;
         window <<= length;
         bits -= length;
     }
@@ -203,7 +230,9 @@ mod tests {
 
     fn decoded(coded: &[u8]) -> Result<Vec<u8>, Invalid> {
         let mut out = Vec::new();
-        decode(coded, &mut out).map(|()| out)
+        let made = decode(coded, &mut out)?;
+        out.truncate(made);
+        Ok(out)
     }
 
     #[test]

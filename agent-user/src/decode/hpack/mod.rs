@@ -13,7 +13,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use crate::base::limits::{HEAD_BYTES, HEAD_FIELDS};
 
@@ -30,15 +30,15 @@ impl Field {
     pub(crate) const UNKNOWN: Field = Field { name: None, value: None };
 }
 
-/// The fields of one block.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Fields {
-    pub(crate) list: Vec<Field>,
-    /// Octets of the names and values listed.
+/// What else a block said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Summary {
+    /// Fields handed on, and the octets of their names and values.
+    fields: usize,
     bytes: usize,
-    /// More than [`HEAD_FIELDS`] fields; the rest changed the table and is not listed.
+    /// More than [`HEAD_FIELDS`] fields; the rest changed the table and is not handed on.
     pub(crate) too_many: bool,
-    /// More than [`HEAD_BYTES`] octets; the rest changed the table and is not listed.
+    /// More than [`HEAD_BYTES`] octets; the rest changed the table and is not handed on.
     pub(crate) too_large: bool,
     /// The encoder's table holds more than we keep; later references to the rest are unknown.
     pub(crate) table_over_limit: bool,
@@ -46,17 +46,21 @@ pub(crate) struct Fields {
     pub(crate) size_updates: usize,
 }
 
-impl Fields {
-    fn push(&mut self, field: Field) {
+impl Summary {
+    /// Whether the next field is within the bounds.
+    #[inline]
+    fn admits(&mut self, field: &Field) -> bool {
         let size = field.name.as_ref().map_or(0, |name| name.len()) + field.value.as_ref().map_or(0, Bytes::len);
-        if self.list.len() == HEAD_FIELDS {
+        if self.fields == HEAD_FIELDS {
             self.too_many = true;
         } else if self.too_large || self.bytes + size > HEAD_BYTES {
             self.too_large = true;
         } else {
             self.bytes += size;
-            self.list.push(field);
+            self.fields += 1;
+            return true;
         }
+        false
     }
 }
 
@@ -77,17 +81,28 @@ pub(crate) enum Malformed {
 pub(crate) struct Decoder {
     table: Table,
     scratch: Vec<u8>,
+    /// Values that go to the table share pieces of memory with their neighbours. What goes elsewhere has pieces of its own: so
+    /// the table holds no more than its entries and what stood beside the oldest.
+    indexed: BytesMut,
+    passing: BytesMut,
 }
+
+/// Memory for several values at once.
+const ARENA: usize = 1 << 10;
 
 impl Decoder {
     /// For a connection seen from its first byte.
     pub(crate) fn new() -> Decoder {
-        Decoder { table: Table::empty(), scratch: Vec::new() }
+        Decoder::with(Table::empty())
     }
 
     /// For a connection whose earlier blocks were not seen.
     pub(crate) fn attached() -> Decoder {
-        Decoder { table: Table::unknown(), scratch: Vec::new() }
+        Decoder::with(Table::unknown())
+    }
+
+    fn with(table: Table) -> Decoder {
+        Decoder { table, scratch: Vec::new(), indexed: BytesMut::new(), passing: BytesMut::new() }
     }
 
     /// Blocks were missed: nothing that stands in the table is certain any more.
@@ -95,59 +110,77 @@ impl Decoder {
         self.table = Table::unknown();
     }
 
-    pub(crate) fn decode(&mut self, block: &[u8]) -> Result<Fields, Malformed> {
-        let mut fields = Fields::default();
-        let read = self.read(block, &mut fields);
-        fields.table_over_limit = self.table.take_over_limit();
+    /// Hands the fields of a block to `sink`, in order. After an error they mean nothing.
+    pub(crate) fn decode(&mut self, block: &[u8], mut sink: impl FnMut(&Field)) -> Result<Summary, Malformed> {
+        let mut summary = Summary::default();
+        let read = self.read(block, &mut summary, &mut sink);
+        summary.table_over_limit = self.table.take_over_limit();
         if read.is_err() {
             self.forget();
         }
-        read.map(|()| fields)
+        read.map(|()| summary)
     }
 
-    fn read(&mut self, block: &[u8], fields: &mut Fields) -> Result<(), Malformed> {
+    fn read(&mut self, block: &[u8], summary: &mut Summary, sink: &mut impl FnMut(&Field)) -> Result<(), Malformed> {
         let mut input = Input { rest: block };
         let mut begun = false;
+        let mut hand_on = |field: &Field| {
+            if summary.admits(field) {
+                sink(field);
+            }
+        };
+        let mut size_updates = 0;
         while let Some(&first) = input.rest.first() {
             if first & 0x80 != 0 {
                 let index = input.integer(7)?;
-                fields.push(self.table.get(index)?);
+                hand_on(self.table.get(index)?);
             } else if first & 0x40 != 0 {
-                let (field, octets) = self.literal(&mut input, 6)?;
-                self.table.insert(field.clone(), octets);
-                fields.push(field);
+                let (field, octets) = self.literal(&mut input, 6, true)?;
+                hand_on(&field);
+                self.table.insert(field, octets);
             } else if first & 0x20 != 0 {
                 if begun {
                     return Err(Malformed::LateSizeUpdate);
                 }
                 let size = input.integer(5)?;
                 self.table.resize(size);
-                fields.size_updates += 1;
+                size_updates += 1;
                 continue;
             } else {
                 // Without indexing, or never indexed: the same to a reader.
-                let (field, _) = self.literal(&mut input, 4)?;
-                fields.push(field);
+                let (field, _) = self.literal(&mut input, 4, false)?;
+                hand_on(&field);
             }
             begun = true;
         }
+        summary.size_updates = size_updates;
         Ok(())
     }
 
     /// A literal field (RFC 7541 section 6.2) and its octets as the table counts them.
-    fn literal(&mut self, input: &mut Input<'_>, prefix: u32) -> Result<(Field, usize), Malformed> {
+    fn literal(&mut self, input: &mut Input<'_>, prefix: u32, indexed: bool) -> Result<(Field, usize), Malformed> {
         let index = input.integer(prefix)?;
         let (name, octets) = if index == 0 {
             let raw = input.string(&mut self.scratch)?;
             (Some(name_text(raw)), raw.len())
         } else {
-            let name = self.table.get(index)?.name;
+            let name = self.table.get(index)?.name.clone();
             let octets = name.as_ref().map_or(0, |name| name.len());
             (name, octets)
         };
         let value = input.string(&mut self.scratch)?;
-        Ok((Field { name, value: Some(Bytes::copy_from_slice(value)) }, octets + value.len()))
+        let octets = octets + value.len();
+        let value = keep(value, if indexed { &mut self.indexed } else { &mut self.passing });
+        Ok((Field { name, value: Some(value) }, octets))
     }
+}
+
+fn keep(value: &[u8], arena: &mut BytesMut) -> Bytes {
+    if arena.capacity() < value.len() {
+        *arena = BytesMut::with_capacity(value.len().max(ARENA));
+    }
+    arena.extend_from_slice(value);
+    arena.split().freeze()
 }
 
 impl From<NoEntry> for Malformed {
@@ -205,10 +238,17 @@ impl<'a> Input<'a> {
         if !coded {
             return Ok(raw);
         }
-        scratch.clear();
-        huffman::decode(raw, scratch).map_err(|huffman::Invalid| Malformed::Huffman)?;
-        Ok(scratch)
+        let made = huffman::decode(raw, scratch).map_err(|huffman::Invalid| Malformed::Huffman)?;
+        Ok(&scratch[..made])
     }
+}
+
+/// A block's fields as a list.
+#[cfg(any(test, feature = "fuzz"))]
+fn list(decoder: &mut Decoder, block: &[u8]) -> Result<(Vec<Field>, Summary), Malformed> {
+    let mut fields = Vec::new();
+    let summary = decoder.decode(block, |field| fields.push(field.clone()))?;
+    Ok((fields, summary))
 }
 
 /// Fuzz door: any blocks, seen from the start and from the middle; what the second reports must be what the first does.
@@ -217,11 +257,11 @@ pub fn fuzz(data: &[u8]) {
     let mut whole = Decoder::new();
     let mut late = Decoder::attached();
     for (number, block) in data.split(|&byte| byte == 0xff).enumerate() {
-        let seen = whole.decode(block);
+        let seen = list(&mut whole, block);
         if number == 0 {
             continue;
         }
-        if let (Ok(whole), Ok(late)) = (&seen, &late.decode(block)) {
+        if let (Ok((whole, _)), Ok((late, _))) = (&seen, &list(&mut late, block)) {
             assert_part_of(late, whole);
         }
         if seen.is_err() {
@@ -232,8 +272,8 @@ pub fn fuzz(data: &[u8]) {
 
 /// Each field that `part` knows stands in `whole` at the same place.
 #[cfg(any(test, feature = "fuzz"))]
-fn assert_part_of(part: &Fields, whole: &Fields) {
-    for (part, whole) in part.list.iter().zip(&whole.list) {
+fn assert_part_of(part: &[Field], whole: &[Field]) {
+    for (part, whole) in part.iter().zip(whole) {
         // The bound on the table can make the whole view forget what the late one, with less to keep, still holds.
         assert!(part.name.is_none() || whole.name.is_none() || part.name == whole.name, "a name was guessed");
         assert!(part.value.is_none() || whole.value.is_none() || part.value == whole.value, "a value was guessed");

@@ -93,9 +93,14 @@ static STATIC_FIELDS: LazyLock<[Field; 61]> = LazyLock::new(|| {
     STATIC.map(|(name, value)| Field { name: Some(Arc::from(name)), value: Some(Bytes::from_static(value.as_bytes())) })
 });
 
+static UNKNOWN: Field = Field::UNKNOWN;
+
 /// The index points where no entry can be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NoEntry;
+
+/// Room for what one head inserts.
+const FIRST_ENTRIES: usize = 16;
 
 struct Entry {
     field: Field,
@@ -135,13 +140,14 @@ impl Table {
         Table { max: None, older: true, ..Table::empty() }
     }
 
-    pub(crate) fn get(&self, index: usize) -> Result<Field, NoEntry> {
+    #[inline]
+    pub(crate) fn get(&self, index: usize) -> Result<&Field, NoEntry> {
         let Some(position) = index.checked_sub(self.fixed.len() + 1) else {
-            return index.checked_sub(1).map(|position| self.fixed[position].clone()).ok_or(NoEntry);
+            return index.checked_sub(1).map(|position| &self.fixed[position]).ok_or(NoEntry);
         };
         match self.entries.get(position) {
-            Some(entry) => Ok(entry.field.clone()),
-            None if position - self.entries.len() < self.older_at_most() => Ok(Field::UNKNOWN),
+            Some(entry) => Ok(&entry.field),
+            None if position - self.entries.len() < self.older_at_most() => Ok(&UNKNOWN),
             None => Err(NoEntry),
         }
     }
@@ -158,6 +164,9 @@ impl Table {
         }
         // An entry we would not keep leaves its place, so that the positions of the others stay right.
         let (field, size) = if size > HPACK_TABLE_BYTES { (Field::UNKNOWN, size) } else { (field, size) };
+        if self.entries.capacity() == 0 {
+            self.entries.reserve(FIRST_ENTRIES);
+        }
         self.entries.push_front(Entry { field, size });
         self.bytes += size;
         if let Some(max) = self.max {

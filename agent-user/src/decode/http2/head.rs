@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crate::base::{Anomaly, Sensitive};
 use crate::reassemble::Flow;
 
-use super::super::hpack::{Field, Fields};
+use super::super::hpack::{Decoder, Field, Malformed};
 use super::super::http1::is_token;
 use super::super::{Header, note, target};
 
@@ -53,30 +53,29 @@ pub(crate) struct List {
 }
 
 impl List {
-    pub(crate) fn read(fields: Fields) -> List {
+    /// Reads a whole block.
+    pub(crate) fn read(block: &[u8], hpack: &mut Decoder) -> Result<List, Malformed> {
         let mut list = List::default();
+        let said = hpack.decode(block, |field| list.field(field))?;
         for (found, limit) in [
-            (fields.too_many, LIMIT_FIELDS),
-            (fields.too_large, LIMIT_BYTES),
-            (fields.table_over_limit, LIMIT_TABLE),
-            (fields.size_updates > SIZE_UPDATES, LIMIT_SIZE_UPDATES),
+            (said.too_many, LIMIT_FIELDS),
+            (said.too_large, LIMIT_BYTES),
+            (said.table_over_limit, LIMIT_TABLE),
+            (said.size_updates > SIZE_UPDATES, LIMIT_SIZE_UPDATES),
         ] {
             if found {
                 note(&mut list.anomalies, limit);
             }
         }
-        list.unknown = fields.too_many || fields.too_large;
-        for field in fields.list {
-            list.field(field);
-        }
-        list
+        list.unknown |= said.too_many || said.too_large;
+        Ok(list)
     }
 
-    fn field(&mut self, field: Field) {
+    fn field(&mut self, field: &Field) {
         self.unknown |= field.name.is_none() || field.value.is_none();
-        match field.name {
-            Some(name) if name.starts_with(':') => self.pseudo(&name, field.value),
-            name => self.regular(name, field.value),
+        match &field.name {
+            Some(name) if name.starts_with(':') => self.pseudo(name, field.value.clone()),
+            name => self.regular(name.clone(), field.value.clone()),
         }
     }
 

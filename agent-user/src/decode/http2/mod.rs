@@ -442,11 +442,10 @@ impl Connection {
         at: At,
         out: &mut Out<'_>,
     ) {
-        let Ok(fields) = self.sides[at.dir as usize].hpack.decode(block) else {
+        let Ok(mut list) = List::read(block, &mut self.sides[at.dir as usize].hpack) else {
             self.flag(at, COMPRESSION, out);
             return self.lost_block(number, end_stream, None, at, out);
         };
-        let mut list = List::read(fields);
         list.anomalies.extend(anomalies);
         if self.client.is_none() && promised.is_none() {
             self.client = match (list.of_request, list.of_response) {

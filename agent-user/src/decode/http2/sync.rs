@@ -109,8 +109,14 @@ fn could_begin(octets: &[u8]) -> bool {
 /// Whether a block begins with a pseudo-header field; `None` when it is none at all.
 fn reads_as_block(head: Head, payload: &[u8]) -> Option<bool> {
     let (_, block) = super::fragment(head, Bytes::copy_from_slice(payload))?;
-    let fields = Decoder::attached().decode(&block).ok()?;
-    Some(fields.list.first().is_some_and(|field| field.name.as_ref().is_some_and(|name| name.starts_with(':'))))
+    let mut first = None;
+    Decoder::attached()
+        .decode(&block, |field| {
+            let is_pseudo = field.name.as_ref().is_some_and(|name| name.starts_with(':'));
+            first.get_or_insert(is_pseudo);
+        })
+        .ok()?;
+    Some(first.unwrap_or(false))
 }
 
 /// Content of a frame, as far as it is there, where the specification fixes it.
