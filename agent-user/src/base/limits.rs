@@ -103,3 +103,7 @@ pub const FINGERPRINTS: usize = 50_000;
 /// is closed, later steps of a full one are judged but not listed.
 pub const CONVERSATIONS: usize = 100_000;
 pub const WORKFLOW_STEPS: usize = 10_000;
+
+/// WebSockets on the streams of one HTTP/2 connection whose compressed messages are inflated: each direction keeps a window of
+/// 32 KiB and its tables. Messages of further ones are counted, not read.
+pub const HTTP2_WEBSOCKETS: usize = 64;

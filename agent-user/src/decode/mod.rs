@@ -64,6 +64,10 @@ pub struct Header {
     pub value: Sensitive<Bytes>,
 }
 
+/// Stands for a field's name or value that refers to what an HTTP/2 sender said before the first byte that was seen. No field
+/// name can hold `<`; the exchange says `headers_unknown`.
+pub const UNKNOWN: &str = "<unknown>";
+
 /// Lookup over a field list.
 pub fn header<'a>(headers: &'a [Header], name: &str) -> Option<&'a [u8]> {
     headers.iter().find(|header| &*header.name == name).map(|header| header.value.expose_content().as_ref())

@@ -180,6 +180,10 @@ impl Redactor {
 
 /// Case, `-` and `_` do not matter: `X-Api-Key`, `apiKey` and `api_key` are one name.
 fn is_secret_name(name: &str) -> bool {
+    // A field whose name `decode` cannot know may be any.
+    if name == crate::decode::UNKNOWN {
+        return true;
+    }
     let plain: String = name.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_lowercase()).collect();
     SECRET_WHOLE_NAMES.contains(&plain.as_str()) || SECRET_NAMES.iter().any(|secret| plain.contains(secret))
 }
@@ -267,6 +271,7 @@ mod tests {
         let redactor = redactor(false);
         assert_eq!(redactor.header("x-api-key", b"1"), "<redacted>");
         assert_eq!(redactor.header("set-cookie", b"a=b"), "<redacted>");
+        assert_eq!(redactor.header(crate::decode::UNKNOWN, b"Bearer abc"), "<redacted>");
         assert_eq!(redactor.header("host", b"api.example"), "api.example");
         assert_eq!(redactor.query("a=1&access_token=zz&b=bob@example.com"), "a=1&access_token=<redacted>&b=bob@example.com");
     }

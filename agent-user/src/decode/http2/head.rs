@@ -12,10 +12,7 @@ use crate::reassemble::Flow;
 
 use super::super::hpack::{Decoder, Field, Malformed};
 use super::super::http1::is_token;
-use super::super::{Header, note, target};
-
-/// Stands for a name or value from a table entry that was sent before the first byte we saw. No field name can hold `<`.
-pub(crate) const UNKNOWN: &str = "<unknown>";
+use super::super::{Header, UNKNOWN, note, target};
 
 const UPPERCASE: Anomaly = Anomaly::new("http2.uppercase_name");
 const BAD_NAME: Anomaly = Anomaly::new("http2.ambiguous_field_name");

@@ -17,7 +17,8 @@ use std::sync::Arc;
 use bytes::{Buf, Bytes, BytesMut};
 
 use crate::base::limits::{
-    CLOSED_STREAMS, HEAD_BYTES, HTTP2_CONTINUATIONS, HTTP2_CONTROL_FRAMES, HTTP2_RESETS, HTTP2_RESYNC_BYTES, OPEN_EXCHANGES,
+    CLOSED_STREAMS, HEAD_BYTES, HTTP2_CONTINUATIONS, HTTP2_CONTROL_FRAMES, HTTP2_RESETS, HTTP2_RESYNC_BYTES, HTTP2_WEBSOCKETS,
+    OPEN_EXCHANGES,
 };
 use crate::base::{Anomaly, Direction, ExchangeId, Incomplete, LossCause, Timestamp};
 use crate::capture::Role;
@@ -472,7 +473,14 @@ impl Connection {
                 return;
             }
         }
-        self.open(number, at, out).block(part, list, at, out);
+        if part == Part::Response && self.streams.get(&number).is_some_and(Stream::asks_for_websocket) {
+            let sockets = self.streams.values().filter(|stream| stream.is_websocket()).count();
+            if let Some(stream) = self.streams.get_mut(&number).filter(|_| sockets >= HTTP2_WEBSOCKETS) {
+                stream.forbid_inflating();
+            }
+        }
+        let stream = self.open(number, at, out);
+        stream.block(part, list, at, out);
         if end_stream {
             self.end_stream(number, at, out);
         }

@@ -18,6 +18,7 @@ const RESET: Incomplete = Incomplete::new("stream_reset");
 const AMBIGUOUS_LENGTH: Anomaly = Anomaly::new("http2.ambiguous_length");
 const AFTER_END: Anomaly = Anomaly::new("http2.ambiguous_after_end");
 const EXTRA_BLOCK: Anomaly = Anomaly::new("http2.ambiguous_trailers");
+const LIMIT_SOCKETS: Anomaly = Anomaly::new("limit.http2_websockets");
 /// The server promised this request itself.
 const PUSHED: Anomaly = Anomaly::new("http2.pushed");
 
@@ -79,6 +80,8 @@ pub(crate) struct Stream {
     status: Option<u16>,
     told: bool,
     websocket: Option<Box<Socket>>,
+    /// Whether a WebSocket here may inflate its messages: each window costs memory.
+    inflates: bool,
     incomplete: Vec<Incomplete>,
     anomalies: Vec<Anomaly>,
 }
@@ -96,6 +99,7 @@ impl Stream {
             status: None,
             told: false,
             websocket: None,
+            inflates: true,
             incomplete: Vec::new(),
             anomalies: Vec::new(),
         }
@@ -117,6 +121,21 @@ impl Stream {
             Part::Request => &mut self.request,
             Part::Response => &mut self.response,
         }
+    }
+
+    pub(crate) fn is_websocket(&self) -> bool {
+        self.websocket.is_some()
+    }
+
+    /// Other WebSockets of the connection took all the memory there is for windows.
+    pub(crate) fn forbid_inflating(&mut self) {
+        self.inflates = false;
+        self.note(LIMIT_SOCKETS);
+    }
+
+    /// Whether the next response head may turn the stream into a WebSocket.
+    pub(crate) fn asks_for_websocket(&self) -> bool {
+        self.websocket.is_none() && self.request_head.as_ref().is_some_and(|head| head.websocket)
     }
 
     /// The head of this half may have been missed.
@@ -203,7 +222,7 @@ impl Stream {
 
     /// RFC 8441 section 5: from here on DATA is the WebSocket's.
     fn open_websocket(&mut self, id: ExchangeId, at: At, out: &mut Out<'_>) {
-        let extensions = header(&self.response.headers, "sec-websocket-extensions").unwrap_or_default();
+        let extensions = header(&self.response.headers, "sec-websocket-extensions").filter(|_| self.inflates).unwrap_or_default();
         self.websocket = Some(Box::new(Socket::new(id, at.dir.opposite(), extensions)));
         self.request.closed = true;
         self.response.closed = true;

@@ -375,6 +375,20 @@ fn extended_connect_carries_a_websocket() {
     );
 }
 
+#[test]
+fn inflating_sockets_are_bounded() {
+    let connect =
+        [(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "https"), (":authority", "a.example"), (":path", "/ws")];
+    let agreed = [&OK[..], &[("sec-websocket-extensions", "permessage-deflate")]].concat();
+    let hello = unhex("c1 07 f2 48 cd c9 c9 07 00");
+    let streams = (0..=HTTP2_WEBSOCKETS as u32).map(|number| 2 * number + 1);
+    let asked: Vec<_> = streams.clone().map(|number| headers(number, 4, &connect)).collect();
+    let answered: Vec<_> = streams.flat_map(|number| [headers(number, 4, &agreed), frame(0, 0, number, &hello)]).collect();
+    let seen = lines(&events(started(), &[client(&asked), server(&answered)], usize::MAX));
+    assert_eq!(seen.iter().filter(|line| line.ends_with(r#"in Text "Hello""#)).count(), HTTP2_WEBSOCKETS);
+    assert!(seen.iter().any(|line| line.contains("/129: CONNECT") && line.ends_with("~limit.http2_websockets")), "{seen:#?}");
+}
+
 /// A session another implementation made: `out HEX` and `in HEX` lines, then one `= ` line for each exchange.
 struct Session {
     steps: Vec<(Direction, Vec<u8>)>,
@@ -435,7 +449,7 @@ impl Session {
 fn check_fields(fields: &[crate::decode::Header], truth: &str) {
     for field in fields {
         let value = String::from_utf8_lossy(field.value.expose_content());
-        if &*field.name != head::UNKNOWN && value != head::UNKNOWN {
+        if &*field.name != crate::decode::UNKNOWN && value != crate::decode::UNKNOWN {
             let shown = format!("{}={value}", field.name);
             assert!(truth.contains(&format!("{shown},")) || truth.contains(&format!("{shown}]")), "{shown} is not in {truth}");
         }
@@ -506,13 +520,17 @@ fn holes_anywhere_nothing_is_guessed() {
     assert!(whole > 5000, "{whole}");
 }
 
-/// Sessions of the same kind, many and large, below `AGENTWARD_H2_SESSIONS`: not part of this repository.
+/// Sessions of the same kind below the folder that a variable names: not part of this repository.
+fn sessions_of(variable: &str) -> impl Iterator<Item = Session> {
+    let root = std::env::var(variable).ok();
+    let entries = root.into_iter().flat_map(|root| std::fs::read_dir(root).expect("the folder is readable"));
+    entries.map(|entry| Session::read(&std::fs::read_to_string(entry.expect("an entry").path()).expect("text")))
+}
+
 #[test]
 fn many_sessions_of_another_implementation() {
-    let Ok(root) = std::env::var("AGENTWARD_H2_SESSIONS") else { return };
     let (mut exchanges, mut whole) = (0, 0);
-    for entry in std::fs::read_dir(root).expect("the folder is readable") {
-        let session = Session::read(&std::fs::read_to_string(entry.expect("an entry").path()).expect("text"));
+    for session in sessions_of("AGENTWARD_H2_SESSIONS") {
         for size in [usize::MAX, 1000, 17, 3] {
             assert_eq!(final_lines(&events(None, &session.steps(0), size)), session.expected);
         }
@@ -522,7 +540,17 @@ fn many_sessions_of_another_implementation() {
         }
     }
     println!("{exchanges} exchanges equal, {whole} whole ones after joining late");
-    assert!(exchanges > 0);
+}
+
+#[test]
+fn many_sessions_split_everywhere() {
+    let mut splits = 0;
+    for session in sessions_of("AGENTWARD_H2_SPLITS") {
+        assert_eq!(final_lines(&events(None, &session.steps(0), usize::MAX)), session.expected);
+        let pieces: Vec<(Direction, &[u8])> = session.steps.iter().map(|(dir, bytes)| (*dir, &bytes[..])).collect();
+        splits += split_everywhere(|| None, &pieces);
+    }
+    println!("{splits} splits, 0 differing");
 }
 
 #[test]

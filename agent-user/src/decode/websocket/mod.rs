@@ -326,6 +326,9 @@ impl Side {
                     message.body.cut(Incomplete::BODY_OVER_LIMIT);
                     self.say(LIMIT_EXPANSION, at, out);
                 }
+                if let Some(inflater) = &mut self.inflater {
+                    inflater.end();
+                }
                 self.emit(message, at, out);
             }
             Kind::Reserved => {}
@@ -422,7 +425,8 @@ fn unmask(piece: &[u8], mask: [u8; 4], offset: usize) -> Bytes {
 static TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 
 struct Inflater {
-    inflate: Decompress,
+    /// Made for the first compressed message: its window costs memory.
+    inflate: Option<Decompress>,
     /// The window outlives a message: what broke once stays broken.
     takes_over: bool,
     broken: bool,
@@ -440,31 +444,39 @@ const PIECE: usize = 16 << 10;
 
 impl Inflater {
     fn new(takes_over: bool) -> Inflater {
-        Inflater { inflate: Decompress::new(false), takes_over, broken: false, raw: 0, made: 0 }
+        Inflater { inflate: None, takes_over, broken: false, raw: 0, made: 0 }
     }
 
     fn begin(&mut self) {
         self.raw = 0;
         self.made = 0;
         if !self.takes_over {
-            self.inflate.reset(false);
+            self.inflate = None;
             self.broken = false;
+        }
+    }
+
+    /// A message is over. When nothing later refers to it, its window goes.
+    fn end(&mut self) {
+        if !self.takes_over {
+            self.inflate = None;
         }
     }
 
     fn push(&mut self, mut input: &[u8], message: &mut Message) -> Inflated {
         let mut piece = [0; PIECE];
         self.raw += input.len() as u64;
+        let inflate = self.inflate.get_or_insert_with(|| Decompress::new(false));
         loop {
             if self.broken {
                 message.body.cut(Incomplete::UNDECODABLE);
                 message.utf8 = None;
                 return Inflated::Fine;
             }
-            let (taken, made) = (self.inflate.total_in(), self.inflate.total_out());
-            let status = self.inflate.decompress(input, &mut piece, FlushDecompress::None);
-            let taken = usize::try_from(self.inflate.total_in() - taken).expect("no more than was given");
-            let made = usize::try_from(self.inflate.total_out() - made).expect("no more than there is room for");
+            let (taken, made) = (inflate.total_in(), inflate.total_out());
+            let status = inflate.decompress(input, &mut piece, FlushDecompress::None);
+            let taken = usize::try_from(inflate.total_in() - taken).expect("no more than was given");
+            let made = usize::try_from(inflate.total_out() - made).expect("no more than there is room for");
             input = &input[taken..];
             self.made += made as u64;
             if made > 0 {
@@ -473,7 +485,7 @@ impl Inflater {
             match status {
                 Err(_) => self.broken = true,
                 // RFC 7692 section 7.2.3.4: a final block may be followed by others.
-                Ok(Status::StreamEnd) => self.inflate.reset(false),
+                Ok(Status::StreamEnd) => inflate.reset(false),
                 Ok(Status::Ok | Status::BufError) if self.made > EXPANSION_FREE && self.made / EXPANSION_RATIO > self.raw => {
                     self.broken = true;
                     return Inflated::Bomb;
