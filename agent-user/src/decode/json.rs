@@ -53,7 +53,9 @@ fn read(text: &str, mut odd: Vec<Anomaly>) -> Parsed {
         }
         None => text,
     };
-    let mut reader = Reader { text, at: 0, depth: 0, keys: 0, odd };
+    let empty: Arc<str> = Arc::default();
+    let known_keys = std::array::from_fn(|_| empty.clone());
+    let mut reader = Reader { text, at: 0, depth: 0, keys: 0, odd, scratch: String::new(), known_keys };
     let value = match reader.document() {
         Ok(value) => Some(value),
         Err(stop) => {
@@ -83,6 +85,17 @@ struct Reader<'a> {
     depth: usize,
     keys: usize,
     odd: Vec<Anomaly>,
+    scratch: String,
+    known_keys: [Arc<str>; KNOWN_KEYS],
+}
+
+/// Slots for keys that were seen; two that share one push each other out.
+const KNOWN_KEYS: usize = 32;
+
+fn slot(key: &str) -> usize {
+    let bytes = key.as_bytes();
+    let ends = bytes.first().zip(bytes.last()).map_or(0, |(&first, &last)| usize::from(first) * 3 + usize::from(last));
+    (ends + bytes.len() * 7) % KNOWN_KEYS
 }
 
 impl<'a> Reader<'a> {
@@ -142,7 +155,7 @@ impl<'a> Reader<'a> {
         }
         loop {
             self.space();
-            let key = self.string()?;
+            let key = self.key()?;
             self.keys += 1;
             if self.keys > JSON_KEYS {
                 return Err(Stop::Keys);
@@ -213,37 +226,71 @@ impl<'a> Reader<'a> {
     }
 
     fn string(&mut self) -> Result<Arc<str>, Stop> {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let text = self.characters(&mut scratch).map(Arc::from);
+        self.scratch = scratch;
+        text
+    }
+
+    /// A key; the same few come again and again in one text.
+    fn key(&mut self) -> Result<Arc<str>, Stop> {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let key = match self.characters(&mut scratch) {
+            Ok(text) => {
+                let known = &mut self.known_keys[slot(text)];
+                if **known != *text {
+                    *known = Arc::from(text);
+                }
+                Ok(known.clone())
+            }
+            Err(stop) => Err(stop),
+        };
+        self.scratch = scratch;
+        key
+    }
+
+    /// The characters of a string, in the text itself where none is escaped.
+    fn characters<'s>(&mut self, scratch: &'s mut String) -> Result<&'s str, Stop>
+    where
+        'a: 's,
+    {
         self.expect(b'"')?;
         let start = self.at;
         self.plain();
-        if self.peek() == Some(b'"') {
-            let text = &self.text[start..self.at];
-            self.at += 1;
-            return Ok(text.into());
+        if self.eat(b'"') {
+            return Ok(&self.text[start..self.at - 1]);
         }
-        let mut out = String::from(&self.text[start..self.at]);
+        scratch.clear();
+        scratch.push_str(&self.text[start..self.at]);
         loop {
             match self.peek() {
                 Some(b'"') => {
                     self.at += 1;
-                    return Ok(out.into());
+                    return Ok(scratch);
                 }
                 Some(b'\\') => {
                     self.at += 1;
-                    out.push(self.escape()?);
+                    scratch.push(self.escape()?);
                 }
                 _ => return Err(Stop::Invalid),
             }
             let start = self.at;
             self.plain();
-            out.push_str(&self.text[start..self.at]);
+            scratch.push_str(&self.text[start..self.at]);
         }
     }
 
-    /// Skips characters that stand for themselves.
+    /// Skips characters that stand for themselves, a block at a time: the compiler makes vector code of the inner loop.
     fn plain(&mut self) {
-        let rest = &self.text.as_bytes()[self.at..];
-        self.at += rest.iter().position(|&byte| byte == b'"' || byte == b'\\' || byte < 0x20).unwrap_or(rest.len());
+        let mut rest = &self.text.as_bytes()[self.at..];
+        while let Some((block, after)) = rest.split_first_chunk::<BLOCK>() {
+            if block.iter().fold(false, |found, &byte| found | ends_plain(byte)) {
+                break;
+            }
+            rest = after;
+        }
+        let left = rest.iter().position(|&byte| ends_plain(byte)).map_or(0, |position| rest.len() - position);
+        self.at = self.text.len() - left;
     }
 
     fn escape(&mut self) -> Result<char, Stop> {
@@ -342,6 +389,13 @@ impl<'a> Reader<'a> {
             self.note(CASE_VARIANT_KEY);
         }
     }
+}
+
+/// Bytes looked at together in a string.
+const BLOCK: usize = 32;
+
+fn ends_plain(byte: u8) -> bool {
+    (byte == b'"') | (byte == b'\\') | (byte < 0x20)
 }
 
 /// Up to here comparing all pairs is cheaper than sorting.

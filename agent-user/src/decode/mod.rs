@@ -280,6 +280,7 @@ impl Conn {
 struct Shared {
     exchanges: u64,
     budget: body::Budget,
+    names: http1::Names,
 }
 
 /// One event of a stream, as engines take it.

@@ -17,7 +17,7 @@ pub(super) struct Open {
     pub(super) request: Option<Arc<Request>>,
     pub(super) request_done: bool,
     pub(super) announced: bool,
-    pub(super) response: Option<Response>,
+    pub(super) response: Option<Arc<Response>>,
     pub(super) response_done: bool,
     pub(super) answers: Answers,
     /// CONNECT or `Upgrade`: the answer decides what the bytes after the request are.
@@ -102,7 +102,7 @@ impl Open {
             protocol: self.protocol,
             stream: None,
             request: self.request,
-            response: self.response.map(Arc::new),
+            response: self.response,
             incomplete: self.incomplete,
             anomalies: self.anomalies,
         };

@@ -14,6 +14,8 @@ use crate::base::limits::HEAD_FIELDS;
 use crate::base::{Anomaly, Sensitive};
 use crate::decode::{Header, note};
 
+use super::names::Names;
+
 /// Lines end with a line feed alone: a front end may not see the end of a line there.
 const BARE_LF: Anomaly = Anomaly::new("http1.ambiguous_bare_lf");
 /// RFC 9112 section 5.2: a field continued on the next line.
@@ -83,12 +85,15 @@ pub(super) fn find_end(bytes: &[u8], from: usize) -> Result<usize, usize> {
 }
 
 /// `head` ends with its empty line; empty lines before it are gone. `None`: no start line that anybody would accept.
-pub(super) fn parse(kind: Kind, head: &Bytes) -> Option<Head> {
-    let mut parsed = match kind {
-        Kind::Request => parse_request(head),
-        Kind::Response => parse_response(head),
-    }
-    .or_else(|| parse_loosely(kind, head))?;
+pub(super) fn parse(kind: Kind, head: &Bytes, names: &mut Names) -> Option<Head> {
+    let strictly = match kind {
+        Kind::Request => parse_request(head, names),
+        Kind::Response => parse_response(head, names),
+    };
+    let mut parsed = match strictly {
+        Some(parsed) => parsed,
+        None => parse_loosely(kind, head, names)?,
+    };
     if has_bare_lf(head) {
         note(&mut parsed.anomalies, BARE_LF);
     }
@@ -96,9 +101,9 @@ pub(super) fn parse(kind: Kind, head: &Bytes) -> Option<Head> {
 }
 
 /// The fields after a chunked body; the same grammar without a start line.
-pub(super) fn parse_trailers(bytes: &Bytes, anomalies: &mut Vec<Anomaly>) -> Vec<Header> {
+pub(super) fn parse_trailers(bytes: &Bytes, names: &mut Names, anomalies: &mut Vec<Anomaly>) -> Vec<Header> {
     let mut headers = Vec::new();
-    read_fields(bytes, 0, &mut headers, anomalies);
+    read_fields(bytes, 0, &mut headers, names, anomalies);
     if has_bare_lf(bytes) {
         note(anomalies, BARE_LF);
     }
@@ -112,20 +117,20 @@ pub(super) fn parse_trailers(bytes: &Bytes, anomalies: &mut Vec<Anomaly>) -> Vec
 /// Room for the fields of any head that is not over the bound, on the stack and never initialised.
 type Fields<'b> = [MaybeUninit<httparse::Header<'b>>; HEAD_FIELDS];
 
-fn parse_request(head: &Bytes) -> Option<Head> {
+fn parse_request(head: &Bytes, names: &mut Names) -> Option<Head> {
     let mut fields: Fields<'_> = [const { MaybeUninit::uninit() }; HEAD_FIELDS];
     let mut request = httparse::Request::new(&mut []);
     let status = request.parse_with_uninit_headers(head, &mut fields).ok()?;
     let (method, target) = (request.method?, request.path?);
     (status == httparse::Status::Complete(head.len())).then(|| Head {
-        start: Start::Request { method: method_name(method), target: head.slice_ref(target.as_bytes()) },
+        start: Start::Request { method: names.method(method), target: head.slice_ref(target.as_bytes()) },
         is_http10: request.version == Some(0),
-        headers: collect(head, request.headers),
+        headers: collect(head, request.headers, names),
         anomalies: Vec::new(),
     })
 }
 
-fn parse_response(head: &Bytes) -> Option<Head> {
+fn parse_response(head: &Bytes, names: &mut Names) -> Option<Head> {
     let mut fields: Fields<'_> = [const { MaybeUninit::uninit() }; HEAD_FIELDS];
     let mut response = httparse::Response::new(&mut []);
     let config = httparse::ParserConfig::default();
@@ -134,34 +139,34 @@ fn parse_response(head: &Bytes) -> Option<Head> {
     (status == httparse::Status::Complete(head.len())).then(|| Head {
         start: Start::Response { status: code },
         is_http10: response.version == Some(0),
-        headers: collect(head, response.headers),
+        headers: collect(head, response.headers, names),
         anomalies: Vec::new(),
     })
 }
 
-fn collect(head: &Bytes, fields: &[httparse::Header<'_>]) -> Vec<Header> {
+fn collect(head: &Bytes, fields: &[httparse::Header<'_>], names: &mut Names) -> Vec<Header> {
     let field = |field: &httparse::Header<'_>| Header {
-        name: lower_case(field.name.as_bytes()),
+        name: names.field(field.name.as_bytes()),
         value: Sensitive::new(head.slice_ref(field.value)),
     };
     fields.iter().map(field).collect()
 }
 
 /// The reading of those who forgive.
-fn parse_loosely(kind: Kind, head: &Bytes) -> Option<Head> {
+fn parse_loosely(kind: Kind, head: &Bytes, names: &mut Names) -> Option<Head> {
     let end = memchr(b'\n', head)? + 1;
     let line = trim_line(&head[..end]);
     let mut anomalies = Vec::new();
     let (start, is_http10) = match kind {
-        Kind::Request => read_request_line(head, line, &mut anomalies)?,
+        Kind::Request => read_request_line(head, line, names, &mut anomalies)?,
         Kind::Response => read_status_line(line, &mut anomalies)?,
     };
     let mut headers = Vec::new();
-    read_fields(head, end, &mut headers, &mut anomalies);
+    read_fields(head, end, &mut headers, names, &mut anomalies);
     Some(Head { start, is_http10, headers, anomalies })
 }
 
-fn read_request_line(head: &Bytes, line: &[u8], anomalies: &mut Vec<Anomaly>) -> Option<(Start, bool)> {
+fn read_request_line(head: &Bytes, line: &[u8], names: &mut Names, anomalies: &mut Vec<Anomaly>) -> Option<(Start, bool)> {
     let first = memchr(b' ', line)?;
     let last = memchr::memrchr(b' ', line)?;
     let (method, target, version) = (&line[..first], line.get(first + 1..last)?, &line[last + 1..]);
@@ -172,7 +177,7 @@ fn read_request_line(head: &Bytes, line: &[u8], anomalies: &mut Vec<Anomaly>) ->
     if target.iter().any(|byte| *byte <= b' ' || *byte == 0x7f) {
         note(anomalies, START_LINE);
     }
-    let method = method_name(std::str::from_utf8(method).ok()?);
+    let method = names.method(std::str::from_utf8(method).ok()?);
     Some((Start::Request { method, target: head.slice_ref(target.trim_ascii()) }, is_http10))
 }
 
@@ -208,7 +213,7 @@ fn read_version(version: &[u8], anomalies: &mut Vec<Anomaly>) -> Option<bool> {
 }
 
 /// Reads field lines from `at` up to the empty line.
-fn read_fields(head: &Bytes, mut at: usize, headers: &mut Vec<Header>, anomalies: &mut Vec<Anomaly>) {
+fn read_fields(head: &Bytes, mut at: usize, headers: &mut Vec<Header>, names: &mut Names, anomalies: &mut Vec<Anomaly>) {
     while let Some(length) = memchr(b'\n', &head[at..]) {
         let line = trim_line(&head[at..=at + length]);
         at += length + 1;
@@ -239,7 +244,7 @@ fn read_fields(head: &Bytes, mut at: usize, headers: &mut Vec<Header>, anomalies
             note(anomalies, FIELD_NAME);
         }
         check_value(value, anomalies);
-        headers.push(Header { name: lower_case(name), value: Sensitive::new(head.slice_ref(value)) });
+        headers.push(Header { name: names.field(name), value: Sensitive::new(head.slice_ref(value)) });
     }
 }
 
@@ -275,14 +280,4 @@ fn trim_line(line: &[u8]) -> &[u8] {
 
 fn has_bare_lf(head: &[u8]) -> bool {
     memchr_iter(b'\n', head).any(|position| position == 0 || head[position - 1] != b'\r')
-}
-
-fn lower_case(name: &[u8]) -> Arc<str> {
-    let mut name = String::from_utf8_lossy(name).into_owned();
-    name.make_ascii_lowercase();
-    name.into()
-}
-
-fn method_name(method: &str) -> Arc<str> {
-    method.into()
 }

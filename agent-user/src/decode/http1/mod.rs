@@ -8,6 +8,7 @@ mod chunked;
 mod exchange;
 mod framing;
 mod head;
+mod names;
 mod resync;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ use chunked::{Chunked, Part};
 use exchange::Open;
 use framing::{Answers, Framing, Plan};
 use head::{Head, Kind, Start};
+pub(super) use names::Names;
 
 /// Bytes where a head should be that are none.
 const MALFORMED_HEAD: Anomaly = Anomaly::new("http1.malformed_head");
@@ -45,8 +47,24 @@ const AMBIGUOUS_TRAILER: Anomaly = Anomaly::new("http1.ambiguous_trailer");
 
 /// RFC 9110 section 5.6.2.
 pub(crate) fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+    TOKEN[usize::from(byte)]
 }
+
+const TOKEN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte: u8 = 0;
+    while byte < 0x7f {
+        table[byte as usize] = byte.is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let marks = b"!#$%&'*+-.^_`|~";
+    let mut position = 0;
+    while position < marks.len() {
+        table[marks[position] as usize] = true;
+        position += 1;
+    }
+    table
+};
 
 /// `method SP target SP HTTP/1.x`, as loosely as servers read it.
 pub(crate) fn is_request_line(line: &[u8]) -> bool {
@@ -186,16 +204,14 @@ impl Side {
                 bytes.advance(end - before);
                 self.buf.truncate(end);
                 self.searched = 0;
-                return Ok(self.buf.split().freeze());
+                return if is_first_line(kind, &self.buf) { Ok(self.buf.split().freeze()) } else { Err(Gather::Malformed) };
             }
             Err(searched) => self.searched = searched,
         }
         bytes.advance(room);
         let line_ended = memchr::memchr(b'\n', &self.buf[before..]).is_some();
-        if before < EARLY || line_ended {
-            if guess(&self.buf) != Guess::More && !is_first_line(kind, &self.buf) {
-                return Err(Gather::Malformed);
-            }
+        if (before < EARLY || line_ended) && guess(&self.buf) != Guess::More && !is_first_line(kind, &self.buf) {
+            return Err(Gather::Malformed);
         }
         Err(if self.buf.len() < HEAD_BYTES { Gather::More } else { Gather::OverLimit })
     }
@@ -359,7 +375,7 @@ impl Http1 {
             }
         };
         let (trust, head_ts) = (side.trust, side.buf_ts);
-        let parsed = head::parse(kind, &head).filter(|parsed| trust != Trust::Found || parsed.is_plain());
+        let parsed = head::parse(kind, &head, &mut out.shared.names).filter(|parsed| trust != Trust::Found || parsed.is_plain());
         let Some(parsed) = parsed else {
             side.buf.extend_from_slice(&head);
             self.malformed(kind, ts, bytes, out);
@@ -431,7 +447,7 @@ impl Http1 {
         side.lost += length;
         start.truncate(memchr::memrchr(b'\n', &start).map_or(0, |end| end + 1));
         start.extend_from_slice(b"\r\n");
-        let Some(mut parsed) = head::parse(kind, &start.freeze()) else {
+        let Some(mut parsed) = head::parse(kind, &start.freeze(), &mut out.shared.names) else {
             return out.anomaly(dir, ts, LIMIT_HEAD, length);
         };
         note(&mut parsed.anomalies, LIMIT_HEAD);
@@ -452,7 +468,7 @@ impl Http1 {
                 let open = self.answered(parsed.is_http10, out);
                 open.anomalies.append(&mut parsed.anomalies);
                 open.incomplete.extend(reasons);
-                open.response = Some(new_response(status, parsed.headers, head_ts));
+                open.response = Some(Arc::new(new_response(status, parsed.headers, head_ts)));
                 self.end_response(Assembled::cut(), Vec::new(), ts, out);
             }
         }
@@ -554,16 +570,18 @@ impl Http1 {
         if status == 101 {
             return self.switch_protocols(head, head_ts, ts, out);
         }
-        let response = new_response(status, head.headers, head_ts);
-        open.announce(out);
-        out.events.push(HttpEvent::ResponseHead { id: open.id, ts: head_ts, response: Arc::new(response.clone()) });
-        let tunnel = open.answers.connect && (200..300).contains(&status);
+        let mut response = new_response(status, head.headers, head_ts);
         let reading = begin_body(&response.headers, &plan, out);
+        response.body.complete = reading.is_none();
+        let response = Arc::new(response);
+        open.announce(out);
+        out.events.push(HttpEvent::ResponseHead { id: open.id, ts: head_ts, response: response.clone() });
+        let tunnel = open.answers.connect && (200..300).contains(&status);
         open.take_plan(Kind::Response, plan);
         open.response = Some(response);
         match reading {
             Some(reading) => self.response.reading = reading,
-            None => self.end_response(Assembled::empty(), Vec::new(), ts, out),
+            None => self.answer(ts, out),
         }
         if tunnel { Step::Switch(Upgrade::Tunnel) } else { Step::Again }
     }
@@ -633,7 +651,7 @@ impl Http1 {
         if let Left::Chunked(mut chunked) = left {
             assembled.anomalies.append(&mut chunked.anomalies);
         }
-        let trailers = head::parse_trailers(trailers, &mut assembled.anomalies);
+        let trailers = head::parse_trailers(trailers, &mut out.shared.names, &mut assembled.anomalies);
         if trailers.iter().any(|field| matches!(&*field.name, "content-length" | "transfer-encoding" | "host")) {
             note(&mut assembled.anomalies, AMBIGUOUS_TRAILER);
         }
@@ -673,12 +691,20 @@ impl Http1 {
         let events = assembled.events;
         let body = open.absorb(assembled);
         if let Some(response) = &mut open.response {
+            let response = Arc::make_mut(response);
             response.body = body;
             response.trailers = trailers;
             response.events = events;
             response.ended = ts;
         }
-        open.response_done = true;
+        self.answer(ts, out);
+    }
+
+    /// The response in front is over.
+    fn answer(&mut self, ts: Timestamp, out: &mut Out<'_>) {
+        if let Some(open) = self.open.front_mut() {
+            open.response_done = true;
+        }
         self.finish_front(ts, out);
     }
 
@@ -749,10 +775,12 @@ impl Http1 {
         } else {
             Upgrade::Tunnel
         };
-        let response = new_response(101, head.headers, head_ts);
-        out.events.push(HttpEvent::ResponseHead { id: open.id, ts: head_ts, response: Arc::new(response.clone()) });
+        let mut response = new_response(101, head.headers, head_ts);
+        response.body.complete = true;
+        let response = Arc::new(response);
+        out.events.push(HttpEvent::ResponseHead { id: open.id, ts: head_ts, response: response.clone() });
         open.response = Some(response);
-        self.end_response(Assembled::empty(), Vec::new(), ts, out);
+        self.answer(ts, out);
         Step::Switch(upgrade)
     }
 
