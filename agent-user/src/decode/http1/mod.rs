@@ -8,6 +8,8 @@ mod chunked;
 mod exchange;
 mod framing;
 mod head;
+#[cfg(test)]
+mod hostile;
 mod names;
 mod resync;
 #[cfg(test)]
