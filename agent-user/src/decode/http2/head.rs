@@ -107,7 +107,9 @@ impl List {
 
     fn regular(&mut self, name: Option<Arc<str>>, value: Option<Bytes>) {
         let name = name.map(|name| self.checked_name(name));
-        if value.as_ref().is_some_and(|value| value.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0))) {
+        // gRPC peers may agree to send `-bin` metadata as bytes.
+        let is_binary = name.as_ref().is_some_and(|name| name.ends_with("-bin"));
+        if !is_binary && value.as_ref().is_some_and(|value| value.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0))) {
             note(&mut self.anomalies, BAD_VALUE);
         }
         if let (Some(name), Some(value)) = (&name, &value) {
