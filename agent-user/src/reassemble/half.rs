@@ -29,6 +29,8 @@ pub(super) struct Half {
     waiting: BTreeMap<u64, (Timestamp, Bytes)>,
     cost: usize,
     waits_since: Timestamp,
+    /// The other direction spoke while this one waits.
+    answered: bool,
     /// The producer numbers its bytes: a hole shows by itself.
     numbered: bool,
     /// Bytes that a loss record says are missing, and that no hole has shown yet. `Some(None)`: nobody knows how many.
@@ -57,10 +59,25 @@ impl Half {
         let Some(end) = off.checked_add(bytes.len() as u64) else { return };
         self.last_end = end;
         if off > self.next {
-            return self.wait(ts, off, bytes, out);
+            if self.answered && self.last_waiting_end() <= off {
+                // A second turn begins: what the first lacks will not come any more, and answers must find their requests.
+                self.give_up(out);
+            }
+            if off > self.next {
+                return self.wait(ts, off, bytes, out);
+            }
         }
         self.hand_on(ts, off, &bytes, out);
         self.drain(out);
+    }
+
+    /// The other direction speaks.
+    pub(super) fn hear_other(&mut self) {
+        self.answered = self.is_waiting();
+    }
+
+    fn last_waiting_end(&self) -> u64 {
+        self.waiting.last_key_value().map_or(0, |(off, (_, bytes))| off.saturating_add(bytes.len() as u64))
     }
 
     /// A loss record names this direction. Without offsets the hole is here; with them the next chunk will show where.
@@ -93,6 +110,7 @@ impl Half {
     fn wait(&mut self, ts: Timestamp, off: u64, bytes: Bytes, out: &mut Vec<Run>) {
         if self.waiting.is_empty() {
             self.waits_since = ts;
+            self.answered = false;
         }
         let longest = self.waiting.get(&off).is_none_or(|(_, there)| there.len() < bytes.len());
         if longest {

@@ -183,6 +183,7 @@ impl Reassemble {
         tracked.used = tracked.used.max(ts);
         tracked.learn(chunk.sni, chunk.peer, chunk.local, chunk.role);
         let (dir, off, data) = (chunk.dir, chunk.off, chunk.data.into_content());
+        tracked.halves[dir.opposite() as usize].hear_other();
         self.with_half(&key, dir, ts, out, |half, runs| half.push(ts, off, data, runs));
     }
 

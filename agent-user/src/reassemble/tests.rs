@@ -138,6 +138,17 @@ fn a_hole_is_waited_for_only_so_long() {
 }
 
 #[test]
+fn a_hole_is_not_waited_for_beyond_the_next_turn() {
+    let part = |dir, off, text: &str| at(0, Seen::Chunk(chunk(PID, "c", dir, Some(off), text.as_bytes())));
+    let (out, into) = (Direction::Out, Direction::In);
+    // Late within its turn, or filled before the next: no hole.
+    assert_eq!(shown(&run([part(out, 2, "c"), part(into, 0, "A"), part(out, 0, "ab"), part(into, 1, "B")])), "AabcB");
+    // The second request comes: the first is handed on with its hole, before the second answer.
+    let events = run([part(out, 0, "a"), part(out, 2, "c"), part(into, 0, "A"), part(out, 3, "d"), part(into, 1, "B")]);
+    assert_eq!(shown(&events), "aA [1 unknown] cdB");
+}
+
+#[test]
 fn waiting_bytes_at_the_bound() {
     let filler = vec![b'x'; OUT_OF_ORDER_BYTES - 64];
     let ahead = |off, data: &[u8]| at(0, Seen::Chunk(chunk(PID, "c", Direction::Out, Some(off), data)));
