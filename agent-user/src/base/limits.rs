@@ -26,6 +26,10 @@ pub const HEAD_FIELDS: usize = 256;
 /// One chunk-size line with its extensions. Extensions have no meaning here; a flood of them is dropped.
 pub const CHUNK_LINE: usize = 4 << 10;
 
+/// Parts of one multipart body, and bytes of the fields of one part. A form has a few of each; more are not read.
+pub const MULTIPART_PARTS: usize = 1_000;
+pub const MULTIPART_HEAD: usize = 16 << 10;
+
 /// Pipelined or multiplexed exchanges open on one connection.
 pub const OPEN_EXCHANGES: usize = 512;
 

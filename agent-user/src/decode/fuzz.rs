@@ -10,10 +10,11 @@ use super::{Engine, Frame, eventstream, grpc, http2, jsonrpc, ndjson, websocket}
 pub use super::coding::fuzz as coding;
 pub use super::hpack::fuzz as hpack;
 pub use super::json::fuzz as json;
+pub use super::multipart::fuzz as multipart;
 pub use super::sse::fuzz as sse;
 
 /// By name, for the harness.
-pub const DOORS: [(&str, fn(&[u8])); 12] = [
+pub const DOORS: [(&str, fn(&[u8])); 13] = [
     ("any_connection", any_connection),
     ("coding", coding),
     ("event_stream", event_stream),
@@ -23,6 +24,7 @@ pub const DOORS: [(&str, fn(&[u8])); 12] = [
     ("http2_joined_late", http2_joined_late),
     ("json", json),
     ("jsonrpc", jsonrpc),
+    ("multipart", multipart),
     ("ndjson", ndjson),
     ("sse", sse),
     ("websocket", websocket),

@@ -15,6 +15,7 @@ mod http1;
 mod http2;
 pub mod json;
 pub mod jsonrpc;
+pub mod multipart;
 mod ndjson;
 pub(crate) mod sse;
 mod target;
