@@ -111,3 +111,7 @@ pub const WORKFLOW_STEPS: usize = 10_000;
 /// WebSockets on the streams of one HTTP/2 connection whose compressed messages are inflated: each direction keeps a window of
 /// 32 KiB and its tables. Messages of further ones are counted, not read.
 pub const HTTP2_WEBSOCKETS: usize = 64;
+
+/// Keys that one rule's state block keeps. Who varies a key on purpose (a new session for each call) pushes out the oldest, which is
+/// counted.
+pub const RULE_KEYS: usize = 65_536;

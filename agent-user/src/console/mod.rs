@@ -15,6 +15,7 @@ mod live;
 #[cfg(feature = "live")]
 mod record;
 mod replay;
+mod rules;
 #[cfg(feature = "live")]
 mod run;
 
@@ -50,6 +51,11 @@ enum Command {
         #[cfg(feature = "live")]
         #[command(flatten)]
         arguments: record::Arguments,
+    },
+    /// Write, check, test and try out rules.
+    Rules {
+        #[command(subcommand)]
+        command: rules::Command,
     },
     /// Watch this host: alerts on the terminal, in the journal and at the sinks.
     #[cfg(feature = "live")]
@@ -151,8 +157,11 @@ fn palette() -> Palette {
 }
 
 /// Compiles the rules that the arguments name.
-fn rule_set(_source: &RuleSource) -> Result<crate::decide::RuleSet, Failure> {
-    Ok(crate::decide::RuleSet::default())
+fn rule_set(source: &RuleSource) -> Result<crate::decide::RuleSet, Failure> {
+    let mut packs =
+        if source.no_builtin { Vec::new() } else { crate::decide::builtin().map_err(|faults| rules::told(&faults))? };
+    packs.extend(rules::read_packs(&source.rules)?);
+    crate::decide::RuleSet::join(packs).map_err(|faults| rules::told(&faults))
 }
 
 /// What the probes need to know of configuration and arguments.
@@ -217,6 +226,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command {
         Command::Replay(arguments) => replay::run(&arguments),
+        Command::Rules { command } => rules::run(&command),
         Command::Record { action: Some(RecordAction::Convert(arguments)), .. } => convert::run(&arguments),
         #[cfg(feature = "live")]
         Command::Record { action: None, arguments } => record::run(&arguments),

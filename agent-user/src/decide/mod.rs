@@ -2,12 +2,23 @@
 //!
 //! In: [`Step`] and a compiled [`RuleSet`]. Out: [`Alert`]. Pure and total: what can go wrong is found when rules are loaded.
 
+mod builtin;
+mod engine;
+mod event;
 pub mod lang;
+pub mod pack;
+mod ruleset;
+mod state;
+pub mod trial;
 
 use std::sync::Arc;
 
 use crate::base::{ActionId, Incomplete, Timestamp, Value};
-use crate::correlate::{Step, WorkflowId};
+use crate::correlate::WorkflowId;
+
+pub use builtin::builtin;
+pub use engine::Decide;
+pub use ruleset::RuleSet;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
@@ -90,19 +101,4 @@ pub struct Alert {
     pub incomplete: Vec<Incomplete>,
     /// Evaluated and counted, not delivered.
     pub shadow: bool,
-}
-
-/// Compiled packs.
-#[derive(Default)]
-pub struct RuleSet {}
-
-/// The stage.
-#[derive(Default)]
-pub struct Decide {}
-
-impl Decide {
-    pub fn push(&mut self, _rules: &RuleSet, _step: &Step, _out: &mut Vec<Alert>) {}
-
-    /// Windows that end without a later step (`then`), groups that close.
-    pub fn tick(&mut self, _rules: &RuleSet, _now: Timestamp, _out: &mut Vec<Alert>) {}
 }

@@ -29,7 +29,7 @@ const SECRET_NAMES: &[&str] = &[
     "secret",
     "apikey",
     "authorization",
-    "credential",
+    "credentials",
     "privatekey",
     "accesskey",
     "cookie",

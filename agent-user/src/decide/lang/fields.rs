@@ -114,6 +114,7 @@ const FIELDS: &[&str] = &[
     "provenance.third_party",
     "provenance.instructed",
     "provenance.delegated",
+    "provenance.invented",
     "provenance.origins",
     "provenance.reasons",
 ];

@@ -11,7 +11,7 @@ mod parse;
 pub use eval::{Absent, Context, Grant, Vocabulary, evaluate};
 pub(crate) use eval::{field, glob};
 pub use fields::{is_known, suggest};
-pub use parse::{Expr, fields as read_fields, parse};
+pub use parse::{Comparison, Expr, fields as read_fields, parse};
 
 use std::fmt;
 

@@ -1,0 +1,340 @@
+//! The stage: steps against rules, twice where a rule can wait for the answer and another cannot.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+
+use super::event::event;
+use super::lang::field;
+use super::pack::{Mode, Rule};
+use super::ruleset::{RuleSet, excepted};
+use super::state::{Memory, Moment};
+use super::{Alert, Link, Proof};
+use crate::base::limits::{OPEN_ACTIONS, RULE_KEYS};
+use crate::base::{ActionId, KeyedHash, Timestamp, Value};
+use crate::correlate::{Step, WorkflowId};
+
+/// Steps remembered for the chains of alerts.
+const REMEMBERED: usize = 50_000;
+
+/// Longest chain of an alert.
+const CHAIN: usize = 32;
+
+pub struct Decide {
+    hash: KeyedHash,
+    memories: HashMap<Arc<str>, Memory>,
+    /// Alerts by group, with the time of their latest match.
+    groups: IndexMap<(Arc<str>, String), (Timestamp, Alert)>,
+    /// Which alerts an action that waits for its answer raised.
+    raised: IndexMap<ActionId, Vec<(Arc<str>, String)>>,
+    steps: IndexMap<ActionId, Remembered>,
+    /// Conditions that could not be judged because a field was absent.
+    pub unknown: u64,
+}
+
+struct Remembered {
+    link: Link,
+    cause: Option<ActionId>,
+}
+
+impl Default for Decide {
+    fn default() -> Decide {
+        Decide::new(KeyedHash::new([0; 16]))
+    }
+}
+
+impl Decide {
+    pub fn new(hash: KeyedHash) -> Decide {
+        Decide {
+            hash,
+            memories: HashMap::new(),
+            groups: IndexMap::new(),
+            raised: IndexMap::new(),
+            steps: IndexMap::new(),
+            unknown: 0,
+        }
+    }
+
+    pub fn push(&mut self, rules: &RuleSet, step: &Step, out: &mut Vec<Alert>) {
+        let known = self.steps.contains_key(&step.action.id);
+        let first = !known;
+        self.remember(step);
+        let named = rules.name(event(step));
+        let moment = Moment { event: &named, now: step.action.time, first, complete: step.completed };
+        let proof = proof(step);
+        self.judge(rules, &moment, Subject::Step(step, proof), out);
+        if step.completed && known {
+            self.upgrade(step, proof, out);
+        }
+    }
+
+    /// One event that is no step: inline tests of rules.
+    pub fn push_event(&mut self, rules: &RuleSet, event: &Value, now: Timestamp, out: &mut Vec<Alert>) {
+        let named = rules.name(event.clone());
+        let moment = Moment { event: &named, now, first: true, complete: true };
+        self.judge(rules, &moment, Subject::Event, out);
+    }
+
+    /// Windows that end without a later step.
+    pub fn tick(&mut self, rules: &RuleSet, now: Timestamp, out: &mut Vec<Alert>) {
+        for rule in rules.rules.iter().filter(|rule| rule.mode != Mode::Off) {
+            let overdue = self.memories.get_mut(&rule.reference.id).map(|memory| memory.overdue(now)).unwrap_or_default();
+            for (at, event) in overdue {
+                let state = Value::map([("missing", Value::text("the later step did not come"))]);
+                self.raise(rule, &event, at, state, Subject::Event, out);
+            }
+        }
+    }
+
+    fn judge(&mut self, rules: &RuleSet, moment: &Moment<'_>, subject: Subject<'_>, out: &mut Vec<Alert>) {
+        let kind = field(moment.event, "kind").and_then(Value::as_str).unwrap_or_default();
+        for at in rules.candidates(kind) {
+            let rule = &rules.rules[at];
+            let state = match (&rule.block, &rule.when) {
+                (Some(block), _) => {
+                    let memory = self.memories.entry(rule.reference.id.clone()).or_default();
+                    memory.judge(rule, block, moment, rules, &self.hash)
+                }
+                (None, Some(when)) => {
+                    let time = if when.reads_answer { moment.complete } else { moment.first };
+                    match time.then(|| moment.judge(when, rules)) {
+                        Some(Ok(true)) => Some(Value::Null),
+                        Some(Err(_)) => {
+                            self.unknown += 1;
+                            None
+                        }
+                        Some(Ok(false)) | None => None,
+                    }
+                }
+                (None, None) => None,
+            };
+            if let Some(state) = state {
+                self.raise(rule, moment.event, moment.now, state, subject, out);
+            }
+        }
+    }
+
+    fn raise(
+        &mut self,
+        rule: &Arc<Rule>,
+        event: &Value,
+        now: Timestamp,
+        state: Value,
+        subject: Subject<'_>,
+        out: &mut Vec<Alert>,
+    ) {
+        let seconds = i64::try_from(now.0 / 1_000_000_000).unwrap_or(i64::MAX);
+        if rule.except.iter().any(|exception| excepted(exception, event, seconds)) {
+            return;
+        }
+        let values: Vec<(Arc<str>, Value)> =
+            rule.group.iter().map(|name| (Arc::from(name.as_str()), field(event, name).map_or(Value::Null, entity))).collect();
+        let group = Value::Map(values.into());
+        let key = (rule.reference.id.clone(), group.to_json());
+        let (action, proof) = match subject {
+            Subject::Step(step, proof) => (Some(step), proof),
+            Subject::Event => (None, Proof::None),
+        };
+        if let Some(step) = action.filter(|step| !step.completed) {
+            self.note_raised(step.action.id, key.clone());
+        }
+        let id = action.map_or(ActionId(0), |step| step.action.id);
+        let chain = self.chain(id);
+        if let Some((latest, alert)) = self.groups.get_mut(&key)
+            && now.since(*latest) < rule.quiet
+        {
+            *latest = now;
+            alert.count += 1;
+            alert.proof = alert.proof.max(proof);
+            // What followed from the step that was reported first shows more of what happened.
+            if chain.iter().any(|link| link.action == alert.action) && alert.action != id {
+                alert.action = id;
+                alert.chain = chain;
+                alert.object = field(event, "object").cloned().unwrap_or(Value::Null);
+                alert.matched = matched(rule, event);
+            }
+            out.push(alert.clone());
+            return;
+        }
+        let name = format!("{}\u{1f}{}\u{1f}{}\u{1f}{}\u{1f}{}", key.0, rule.reference.version, key.1, id, now.0);
+        let alert = Alert {
+            uid: format!("{:032x}", KeyedHash::new(*b"agentward-alerts").digest(name.as_bytes())).into(),
+            time: now,
+            rule: rule.reference.clone(),
+            severity: rule.severity,
+            proof,
+            group,
+            count: 1,
+            workflow: action.map_or(WorkflowId(0), |step| step.workflow),
+            action: id,
+            chain,
+            actor: part(event, &["agent", "user", "asked_by", "tenant", "credential", "proc"]),
+            object: field(event, "object").cloned().unwrap_or(Value::Null),
+            matched: matched(rule, event),
+            state,
+            tags: rule.tags.clone(),
+            fix: rule.fix.clone(),
+            incomplete: action.map(|step| step.action.incomplete.clone()).unwrap_or_default(),
+            shadow: rule.mode == Mode::Shadow,
+        };
+        if self.groups.len() >= RULE_KEYS {
+            self.groups.swap_remove_index(0);
+        }
+        self.groups.insert(key, (now, alert.clone()));
+        out.push(alert);
+    }
+
+    fn note_raised(&mut self, id: ActionId, key: (Arc<str>, String)) {
+        if self.raised.len() >= OPEN_ACTIONS {
+            self.raised.swap_remove_index(0);
+        }
+        self.raised.entry(id).or_default().push(key);
+    }
+
+    /// The answer proves more than the request did: the same alert again.
+    fn upgrade(&mut self, step: &Step, proof: Proof, out: &mut Vec<Alert>) {
+        for key in self.raised.swap_remove(&step.action.id).unwrap_or_default() {
+            let Some((_, alert)) = self.groups.get_mut(&key) else { continue };
+            let more = proof > alert.proof || (alert.action == step.action.id && alert.incomplete != step.action.incomplete);
+            if more {
+                alert.proof = alert.proof.max(proof);
+                if alert.action == step.action.id {
+                    alert.incomplete.clone_from(&step.action.incomplete);
+                }
+                out.push(alert.clone());
+            }
+        }
+    }
+
+    fn remember(&mut self, step: &Step) {
+        let action = &*step.action;
+        // The strongest cause leads back to the user's request.
+        let cause = step.causes.iter().max_by(|one, other| one.confidence.total_cmp(&other.confidence)).map(|cause| cause.action);
+        let link = Link { action: action.id, kind: action.kind.name(), time: action.time, summary: summary(step) };
+        self.steps.insert(action.id, Remembered { link, cause });
+        if self.steps.len() > REMEMBERED {
+            self.steps.swap_remove_index(0);
+        }
+    }
+
+    /// From the user's request to the violating step.
+    fn chain(&self, id: ActionId) -> Vec<Link> {
+        let mut chain = Vec::new();
+        let mut at = Some(id);
+        while let Some(step) = at.and_then(|id| self.steps.get(&id)) {
+            if chain.len() >= CHAIN || chain.iter().any(|link: &Link| link.action == step.link.action) {
+                break;
+            }
+            chain.push(step.link.clone());
+            at = step.cause;
+        }
+        chain.reverse();
+        chain
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Subject<'a> {
+    Step(&'a Step, Proof),
+    Event,
+}
+
+/// `served`: the other side did it. Kinds that have no answer prove nothing by one.
+fn proof(step: &Step) -> Proof {
+    use crate::understand::Kind;
+    let action = &*step.action;
+    match action.kind {
+        Kind::ApiRequest | Kind::ApiResponse | Kind::A2aRequest | Kind::McpRequest | Kind::MemoryWrite => {
+            let refused = action.mcp.as_ref().and_then(|mcp| mcp.is_error);
+            let ok = match (refused, action.status) {
+                (Some(failed), _) => !failed,
+                (None, Some(status)) => (200..300).contains(&status),
+                (None, None) => false,
+            };
+            if step.completed && ok { Proof::Served } else { Proof::Attempted }
+        }
+        Kind::ProcessExec | Kind::FileWrite | Kind::NetConnect => Proof::Served,
+        Kind::LlmRequest | Kind::LlmResponse | Kind::ToolCall | Kind::ToolResult | Kind::SelfReport => Proof::None,
+    }
+}
+
+/// An entity stands for its id.
+fn entity(value: &Value) -> Value {
+    value.get("id").or(value.get("name")).unwrap_or(value).clone()
+}
+
+fn part(event: &Value, names: &[&'static str]) -> Value {
+    Value::map(names.iter().filter_map(|name| Some((*name, field(event, name)?.clone()))).map(|(name, value)| {
+        // The prompt is content, not identity.
+        let entries =
+            value.as_map().map(|entries| Value::Map(entries.iter().filter(|(key, _)| &**key != "prompt").cloned().collect()));
+        (name, entries.unwrap_or(value))
+    }))
+}
+
+/// The fields that the rule's conditions read, with their values.
+fn matched(rule: &Rule, event: &Value) -> Value {
+    use super::pack::Block;
+    let mut names: Vec<&str> = rule.when.iter().flat_map(|condition| condition.fields.iter().map(String::as_str)).collect();
+    match &rule.block {
+        Some(Block::Flow { to, .. }) => names.extend(to.fields.iter().map(String::as_str)),
+        Some(Block::Sequence { steps, .. }) => {
+            names.extend(steps.last().into_iter().flat_map(|step| step.fields.iter().map(String::as_str)))
+        }
+        Some(Block::Drift { of, key, .. }) => names.extend(std::iter::once(of.as_str()).chain(key.iter().map(String::as_str))),
+        Some(Block::Sum { of, .. } | Block::Distinct { of, .. }) => names.push(of),
+        Some(Block::Owned { .. }) => names.extend(["object.type", "object.id", "user.id"]),
+        Some(Block::Count { .. } | Block::Needs { .. } | Block::Then { .. }) | None => {}
+    }
+    let mut seen = Vec::new();
+    for name in names {
+        if !seen.iter().any(|(known, _): &(&str, Value)| *known == name)
+            && let Some(value) = field(event, name)
+        {
+            seen.push((name, value.clone()));
+        }
+    }
+    Value::map(seen)
+}
+
+/// One phrase for the chain; `deliver` redacts it.
+fn summary(step: &Step) -> String {
+    use crate::understand::Kind;
+    let action = &*step.action;
+    let op = action.op.as_deref().unwrap_or(action.kind.name());
+    match action.kind {
+        Kind::LlmRequest => {
+            step.prompt.as_ref().map_or_else(|| op.to_owned(), |prompt| format!("user: {}", cut(prompt.expose_content())))
+        }
+        Kind::LlmResponse => {
+            let calls: Vec<&str> = action.llm.iter().flat_map(|llm| &llm.tool_calls).map(|call| &*call.name).collect();
+            if calls.is_empty() { format!("{op} answers") } else { format!("{op} decides {}", calls.join(", ")) }
+        }
+        Kind::ProcessExec => action
+            .system
+            .as_ref()
+            .map_or_else(|| op.to_owned(), |effect| format!("exec {}", cut(&effect.argv.expose_content().join(" ")))),
+        Kind::FileWrite => action
+            .system
+            .as_ref()
+            .map_or_else(|| op.to_owned(), |effect| format!("{} {}", effect.op, effect.path.as_deref().unwrap_or("?"))),
+        _ => {
+            let arguments = action.arg.expose_content();
+            let shown = if arguments.as_map().is_some_and(<[_]>::is_empty) {
+                String::new()
+            } else {
+                format!(" {}", cut(&arguments.to_json()))
+            };
+            format!("{op}{shown}")
+        }
+    }
+}
+
+fn cut(text: &str) -> String {
+    const SHOWN: usize = 120;
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
