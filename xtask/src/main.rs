@@ -3,6 +3,7 @@
 //! In: the checkout and the host. Out: built programs, verdicts, tables on the terminal. Nothing here ships to users, and
 //! nothing here is needed to build the pure library.
 
+mod bench;
 mod build;
 mod demo;
 mod dist;
@@ -37,6 +38,8 @@ enum Verb {
     Demo(demo::Arguments),
     /// Run every check there is.
     Test(test::Arguments),
+    /// Measure: cost of capture, speed of replay, memory.
+    Bench(bench::Arguments),
     /// Fuzz the decoders.
     Fuzz(fuzz::Arguments),
     /// Pack the release archive.
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         Verb::Run(arguments) => run::run(&arguments),
         Verb::Demo(arguments) => demo::run(&arguments),
         Verb::Test(arguments) => test::run(&arguments),
+        Verb::Bench(arguments) => bench::run(&arguments),
         Verb::Fuzz(arguments) => fuzz::run(&arguments),
         Verb::Dist => dist::run(),
     };

@@ -1,0 +1,66 @@
+//! Resident memory of the whole daemon: idle, after 10,000 exchanges, after 100,000.
+
+use std::fs;
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+
+use super::{daemon, need_root, wait_for};
+use crate::{build, peers, sh};
+
+const RING: u64 = 16 << 20;
+
+pub fn run() -> Result<()> {
+    need_root()?;
+    peers::prepare_python()?;
+    build::run()?;
+    let folder = sh::target().join("bench-memory");
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder)?;
+    let script = |name: &str| peers::sources().join(name);
+    let mut standin = sh::command(peers::python());
+    let mut standin = standin.arg(script("standin.py")).arg(&folder).stdin(Stdio::piped()).spawn()?;
+    let port = wait_for("the stand-in", || fs::read_to_string(folder.join("port")).ok())?;
+    let watched =
+        daemon(&folder, &format!("scope = \"match\"\n[match]\nargv = [\"*load.py\"]\n[capture]\nring_bytes = {RING}\n"))?;
+    let idle = resident(watched.pid())?;
+    println!("idle: {:.1} MiB (ring {} MiB, which the kernel maps twice)", mib(idle), RING >> 20);
+    let mut load = sh::command(peers::python());
+    load.arg(script("clients/load.py")).env("SSL_CERT_FILE", folder.join("ca.pem"));
+    load.env("STANDIN_URL", format!("https://localhost:{port}"));
+    let mut after = Vec::new();
+    for (total, more) in [(10_000, 10_000), (100_000, 90_000)] {
+        fs::write(folder.join("order"), format!("{more} small\n"))?;
+        fed(&mut load, &folder.join("order"))?;
+        let now = resident(watched.pid())?;
+        println!("after {total} exchanges: {:.1} MiB", mib(now));
+        after.push(now as f64);
+    }
+    if let [first, last] = after.as_slice() {
+        println!("growth from 10000 to 100000: {:.3}", last / first);
+    }
+    drop(watched);
+    drop(standin.stdin.take());
+    standin.wait()?;
+    Ok(())
+}
+
+fn mib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
+
+fn resident(pid: u32) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("a process has memory")?;
+    let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse()?;
+    Ok(kilobytes << 10)
+}
+
+/// Runs a command with a file as its standard input.
+fn fed(command: &mut Command, input: &Path) -> Result<()> {
+    let status = command.stdin(fs::File::open(input)?).stdout(Stdio::null()).status()?;
+    ensure!(status.success(), "the load client ended with {status}");
+    Ok(())
+}
