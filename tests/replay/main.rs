@@ -1,1 +1,160 @@
-//! Recordings through the built program.
+//! Recordings through the built program: the same bytes every time, in the contract's shape, equal to the goldens; and what is
+//! said of input that cannot be used. No root, no kernel. `AGENTWARD_UPDATE=1` rewrites the goldens.
+
+use std::fs;
+use std::path::PathBuf;
+
+use agent_tests::Scratch;
+use agent_tests::program::{agentward, binary, replay, root};
+use agent_tests::shape;
+use agent_tests::{compare, json_lines};
+use serde_json::json;
+
+/// Real recordings of the demo's agent; processes and paths are made up.
+const RECORDINGS: [&str; 2] = ["honest-run", "bad-run"];
+
+fn data(name: &str) -> PathBuf {
+    root().join("tests/data").join(name)
+}
+
+/// `cargo test` in a fresh checkout has no program yet; `cargo xtask test` builds it first and sets the variable.
+fn built() -> bool {
+    let there = binary().exists();
+    assert!(there || std::env::var_os("AGENTWARD_BIN").is_none(), "{} is missing", binary().display());
+    if !there {
+        eprintln!("left out: no built program; `cargo xtask test` builds it first");
+    }
+    there
+}
+
+fn printed(file: &str, emit: &str) -> String {
+    let done = agentward(["replay", file, "--emit", emit, "--format", "json"]);
+    assert!(done.status.success(), "{file} {emit}: {}", String::from_utf8_lossy(&done.stderr));
+    String::from_utf8(done.stdout).expect("JSON is UTF-8")
+}
+
+#[test]
+fn exchanges_are_those_of_the_goldens() {
+    if !built() {
+        return;
+    }
+    for name in RECORDINGS {
+        let golden = data(&format!("{name}.exchanges.jsonl"));
+        let seen = printed(data(&format!("{name}.jsonl")).to_str().expect("plain name"), "exchanges");
+        if std::env::var_os("AGENTWARD_UPDATE").is_some() {
+            fs::write(&golden, &seen).expect("the checkout is writable");
+        }
+        let wanted = fs::read_to_string(&golden).unwrap_or_else(|error| panic!("{}: {error}", golden.display()));
+        for (number, (wanted, seen)) in wanted.lines().zip(seen.lines()).enumerate() {
+            assert_eq!(wanted, seen, "{name}, exchange {}", number + 1);
+        }
+        assert_eq!(wanted.lines().count(), seen.lines().count(), "{name}");
+    }
+}
+
+#[test]
+fn both_encodings_print_the_same_bytes_every_time() {
+    if !built() {
+        return;
+    }
+    let scratch = Scratch::new("encodings");
+    for name in RECORDINGS {
+        let lines = data(&format!("{name}.jsonl"));
+        let packed = scratch.path(&format!("{name}.awr"));
+        let (lines, packed) = (lines.to_str().expect("plain name"), packed.to_str().expect("plain name"));
+        let done = agentward(["record", "convert", lines, packed]);
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        for emit in ["exchanges", "actions", "workflows", "alerts"] {
+            let first = printed(lines, emit);
+            assert_eq!(first, printed(lines, emit), "{name} {emit}, twice");
+            assert_eq!(first, printed(packed, emit), "{name} {emit}, packed");
+        }
+    }
+}
+
+#[test]
+fn what_is_printed_has_the_contracts_shape() {
+    if !built() {
+        return;
+    }
+    for name in RECORDINGS {
+        let file = data(&format!("{name}.jsonl"));
+        for (emit, shape) in
+            [("exchanges", shape::EXCHANGE), ("actions", shape::ACTION), ("workflows", shape::WORKFLOW), ("alerts", shape::ALERT)]
+        {
+            for more in [&[][..], &["--reveal"]] {
+                let rows = replay(&file, emit, more);
+                assert!(!rows.is_empty() || emit == "alerts", "{name}: no {emit}");
+                rows.iter().for_each(|row| shape::check(shape, row));
+            }
+        }
+    }
+}
+
+/// Input that cannot be used, and a word of the message beside the file's name.
+#[test]
+fn unusable_input_gets_one_message_and_code_2() {
+    if !built() {
+        return;
+    }
+    let scratch = Scratch::new("bad-input");
+    let file = |name: &str, bytes: &[u8]| {
+        let path = scratch.path(name);
+        fs::write(&path, bytes).expect("the scratch folder is writable");
+        path.to_str().expect("plain name").to_owned()
+    };
+    let whole = scratch.path("whole.awr");
+    let whole = whole.to_str().expect("plain name");
+    let lines = fs::read(data("bad-run.jsonl")).expect("in the checkout");
+    assert!(agentward(["record", "convert", &file("lines.jsonl", &lines), whole]).status.success());
+    let packed = fs::read(whole).expect("just written");
+    let cases: [(&str, Vec<String>, &str); 7] = [
+        ("cut lines", vec!["replay".into(), file("cut.jsonl", &lines[..lines.len() / 2])], ":"),
+        ("cut packed", vec!["replay".into(), file("cut.awr", &packed[..packed.len() / 2])], "cut"),
+        ("no recording", vec!["replay".into(), file("none.awr", b"GIF89a")], "none.awr"),
+        ("unknown kind", vec!["replay".into(), file("kind.jsonl", b"{\"ts\":1,\"kind\":\"wish\",\"pid\":1}\n")], ":1:"),
+        ("missing file", vec!["replay".into(), "/nowhere/at/all.awr".into()], "/nowhere/at/all.awr"),
+        (
+            "no rules",
+            vec!["replay".into(), file("l.jsonl", &lines), "--rules".into(), file("bad.toml", b"[rule\n")],
+            "bad.toml:1",
+        ),
+        (
+            "unknown key",
+            vec!["run".into(), "--config".into(), file("agentward.toml", b"scope = \"all\"\nrullz = 1\n")],
+            "agentward.toml:2:1",
+        ),
+    ];
+    for (what, arguments, word) in cases {
+        let done = agentward(&arguments);
+        let words = String::from_utf8_lossy(&done.stderr);
+        assert_eq!(done.status.code(), Some(2), "{what}: {words}");
+        assert_eq!(words.lines().count(), 1, "{what}: one message: {words}");
+        assert!(words.contains(word), "{what}: names `{word}`: {words}");
+    }
+}
+
+/// The comparison that the live tests rest on must itself find faults.
+#[test]
+fn the_comparison_finds_what_is_missing_invented_and_changed() {
+    let row = |sha: &str| {
+        json!({"method": "GET", "path": "/a", "query": "", "peer": "127.0.0.1:1", "client": {"pid": 7, "exe": "/x"}, "client_port": 9,
+            "request": {"len": 0, "sha256": "e"}, "response": {"status": 200, "len": 3, "sha256": sha}})
+    };
+    let exchange = |sha: &str, peer: &str, incomplete: &[&str]| {
+        json!({"id": "x1", "pid": 7, "peer": peer, "protocol": "http/1.1", "incomplete": incomplete,
+            "request": {"method": "GET", "path": "/a", "query": "", "headers": [], "body": {"len": 0, "sha256": "e"}},
+            "response": {"status": 200, "headers": [], "body": {"len": 3, "sha256": sha}}})
+    };
+    let holds = |ledger: &[serde_json::Value], exchanges: &[serde_json::Value]| {
+        std::panic::catch_unwind(|| compare::check(ledger, exchanges, compare::End::Client)).is_ok()
+    };
+    let good = exchange("s", "127.0.0.1:1", &[]);
+    assert!(holds(&[row("s")], std::slice::from_ref(&good)));
+    assert!(!holds(&[row("s"), row("s")], std::slice::from_ref(&good)), "missing");
+    assert!(!holds(&[row("s")], &[good.clone(), good]), "invented");
+    assert!(!holds(&[row("s")], &[exchange("t", "127.0.0.1:1", &[])]), "another body");
+    assert!(!holds(&[row("s")], &[exchange("s", "127.0.0.1:2", &[])]), "another peer");
+    assert!(!holds(&[row("s")], &[exchange("s", "127.0.0.1:1", &["gap:ring_full"])]), "incomplete");
+    assert_eq!(json_lines("{}\n[]\n").len(), 2);
+}

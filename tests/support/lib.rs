@@ -6,6 +6,7 @@ pub mod compare;
 pub mod load;
 pub mod peers;
 pub mod program;
+pub mod shape;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

@@ -80,8 +80,12 @@ fn library() -> Result<()> {
 /// The rule packs' own tests, then recordings through the built program: goldens, contract, bad input.
 fn recordings() -> Result<()> {
     build::run()?;
-    for verb in ["check", "test"] {
-        sh::run(sh::command(build::daemon()).args(["rules", verb, "rules"]))?;
+    if sh::root().join("rules").is_dir() {
+        for verb in ["check", "test"] {
+            sh::run(sh::command(build::daemon()).args(["rules", verb, "rules"]))?;
+        }
+    } else {
+        eprintln!("this checkout has no rule packs: nothing to check");
     }
     sh::run(&mut agent_tests())
 }
