@@ -38,6 +38,8 @@ pub(crate) struct List {
     pub(crate) anomalies: Vec<Anomaly>,
     /// Names or values are from before the first byte we saw, or over a bound.
     pub(crate) unknown: bool,
+    /// A field that is unknown may say how the content is coded.
+    pub(crate) coding_unknown: bool,
     pub(crate) method: Option<Bytes>,
     pub(crate) scheme: Option<Bytes>,
     pub(crate) authority: Option<Bytes>,
@@ -65,6 +67,7 @@ impl List {
             }
         }
         list.unknown |= said.too_many || said.too_large;
+        list.coding_unknown |= said.too_many || said.too_large;
         Ok(list)
     }
 
@@ -107,6 +110,10 @@ impl List {
 
     fn regular(&mut self, name: Option<Arc<str>>, value: Option<Bytes>) {
         let name = name.map(|name| self.checked_name(name));
+        self.coding_unknown |= match &name {
+            Some(name) => &**name == "content-encoding" && value.is_none(),
+            None => true,
+        };
         // gRPC peers may agree to send `-bin` metadata as bytes.
         let is_binary = name.as_ref().is_some_and(|name| name.ends_with("-bin"));
         if !is_binary && value.as_ref().is_some_and(|value| value.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0))) {

@@ -60,7 +60,11 @@ impl Half {
         self.begun = true;
         self.ts = ts;
         self.headers = std::mem::take(&mut list.headers);
-        self.body = Some(out.body(&self.headers));
+        let mut body = out.body(&self.headers);
+        if list.coding_unknown {
+            body.cut(Incomplete::HEADERS_UNKNOWN);
+        }
+        self.body = Some(body);
     }
 
     fn declared_length(&self) -> Option<u64> {

@@ -289,6 +289,24 @@ fn joined_in_the_middle() {
 }
 
 #[test]
+fn a_body_whose_coding_is_unknown_is_not_complete() {
+    // Index 70 may be `content-encoding`; 0x1a is `content-encoding` itself with a literal value.
+    let unknown = [block(&OK), vec![0x80 | 70]].concat();
+    let known = [block(&OK), b"\x0f\x0b\x08identity".to_vec(), b"\x00\x01a\x01b".to_vec()].concat();
+    let steps = [
+        out([headers(5, 5, &GET), headers(7, 5, &GET)].concat()),
+        incoming([frame(1, 4, 5, &unknown), frame(0, 1, 5, b"x"), frame(1, 4, 7, &known), frame(0, 1, 7, b"y")].concat()),
+    ];
+    assert_eq!(
+        in_all_pieces(attached, &steps, 40),
+        [
+            r#"x1 http/2/5: GET https://a.example/p?q=1 => 200 [<unknown>=<unknown>] "x"(incomplete) !headers_unknown"#,
+            r#"x2 http/2/7: GET https://a.example/p?q=1 => 200 [content-encoding=identity, a=b] "y""#,
+        ]
+    );
+}
+
+#[test]
 fn a_server_that_speaks_first_is_no_middle() {
     // Index 62 refers to what the block before inserted: certain only when the table was empty at first.
     let response = [block(&OK), b"\x40\x01a\x01b".to_vec(), vec![0xbe]].concat();
