@@ -55,7 +55,8 @@ fn read(text: &str, mut odd: Vec<Anomaly>) -> Parsed {
     };
     let empty: Arc<str> = Arc::default();
     let known_keys = std::array::from_fn(|_| empty.clone());
-    let mut reader = Reader { text, at: 0, depth: 0, keys: 0, odd, scratch: String::new(), known_keys };
+    let (items, entries, scratch) = Default::default();
+    let mut reader = Reader { text, at: 0, depth: 0, keys: 0, odd, items, entries, scratch, known_keys };
     let value = match reader.document() {
         Ok(value) => Some(value),
         Err(stop) => {
@@ -85,6 +86,9 @@ struct Reader<'a> {
     depth: usize,
     keys: usize,
     odd: Vec<Anomaly>,
+    /// What the containers around this place hold so far, one stack for all of them.
+    items: Vec<Value>,
+    entries: Vec<(Arc<str>, Value)>,
     scratch: String,
     known_keys: [Arc<str>; KNOWN_KEYS],
 }
@@ -132,44 +136,52 @@ impl<'a> Reader<'a> {
     }
 
     fn list(&mut self) -> Result<Value, Stop> {
-        let mut items = Vec::new();
+        let base = self.items.len();
         self.space();
-        if self.eat(b']') {
-            return Ok(Value::List(items.into()));
-        }
-        loop {
-            items.push(self.value()?);
-            self.space();
-            if self.eat(b']') {
-                return Ok(Value::List(items.into()));
+        if !self.eat(b']') {
+            loop {
+                let item = self.value()?;
+                self.items.push(item);
+                self.space();
+                if self.eat(b']') {
+                    break;
+                }
+                self.expect(b',')?;
             }
-            self.expect(b',')?;
         }
+        Ok(Value::List(self.items.drain(base..).collect()))
     }
 
     fn map(&mut self) -> Result<Value, Stop> {
-        let mut entries: Vec<(Arc<str>, Value)> = Vec::new();
+        let base = self.entries.len();
         self.space();
-        if self.eat(b'}') {
-            return Ok(Value::Map(entries.into()));
-        }
-        loop {
-            self.space();
-            let key = self.key()?;
-            self.keys += 1;
-            if self.keys > JSON_KEYS {
-                return Err(Stop::Keys);
+        if !self.eat(b'}') {
+            loop {
+                self.space();
+                let key = self.key()?;
+                self.keys += 1;
+                if self.keys > JSON_KEYS {
+                    return Err(Stop::Keys);
+                }
+                self.space();
+                self.expect(b':')?;
+                let value = self.value()?;
+                self.entries.push((key, value));
+                self.space();
+                if self.eat(b'}') {
+                    break;
+                }
+                self.expect(b',')?;
             }
-            self.space();
-            self.expect(b':')?;
-            entries.push((key, self.value()?));
-            self.space();
-            if self.eat(b'}') {
-                self.compare_keys(&entries);
-                return Ok(Value::Map(entries.into()));
-            }
-            self.expect(b',')?;
         }
+        let twins = compare_keys(&self.entries[base..]);
+        if twins.same {
+            self.note(DUPLICATE_KEY);
+        }
+        if twins.by_case {
+            self.note(CASE_VARIANT_KEY);
+        }
+        Ok(Value::Map(self.entries.drain(base..).collect()))
     }
 
     fn word(&mut self, word: &str, value: Value) -> Result<Value, Stop> {
@@ -363,32 +375,43 @@ impl<'a> Reader<'a> {
             self.odd.push(anomaly);
         }
     }
+}
 
-    fn compare_keys(&mut self, entries: &[(Arc<str>, Value)]) {
-        if entries.len() <= FEW_KEYS {
-            for (position, (key, _)) in entries.iter().enumerate() {
-                for (earlier, _) in &entries[..position] {
-                    self.compare_pair(earlier, key);
+/// Keys of one object that some reader takes for the same.
+#[derive(Default)]
+struct Twins {
+    same: bool,
+    by_case: bool,
+}
+
+impl Twins {
+    fn found(&mut self, same: bool) {
+        self.same |= same;
+        self.by_case |= !same;
+    }
+}
+
+fn compare_keys(entries: &[(Arc<str>, Value)]) -> Twins {
+    let mut twins = Twins::default();
+    if entries.len() <= FEW_KEYS {
+        for (position, (key, _)) in entries.iter().enumerate() {
+            for (earlier, _) in &entries[..position] {
+                let folds = || !(key.is_ascii() && earlier.is_ascii()) && fold(key) == fold(earlier);
+                if key.eq_ignore_ascii_case(earlier) || folds() {
+                    twins.found(key == earlier);
                 }
             }
-            return;
         }
-        let mut folded: Vec<(String, &str)> = entries.iter().map(|(key, _)| (fold(key), &**key)).collect();
-        folded.sort_unstable();
-        for pair in folded.windows(2) {
-            if pair[0].0 == pair[1].0 {
-                self.note(if pair[0].1 == pair[1].1 { DUPLICATE_KEY } else { CASE_VARIANT_KEY });
-            }
+        return twins;
+    }
+    let mut folded: Vec<(String, &str)> = entries.iter().map(|(key, _)| (fold(key), &**key)).collect();
+    folded.sort_unstable();
+    for pair in folded.windows(2) {
+        if pair[0].0 == pair[1].0 {
+            twins.found(pair[0].1 == pair[1].1);
         }
     }
-
-    fn compare_pair(&mut self, one: &str, other: &str) {
-        if one == other {
-            self.note(DUPLICATE_KEY);
-        } else if one.eq_ignore_ascii_case(other) || (!(one.is_ascii() && other.is_ascii()) && fold(one) == fold(other)) {
-            self.note(CASE_VARIANT_KEY);
-        }
-    }
+    twins
 }
 
 /// Bytes looked at together in a string.
