@@ -128,8 +128,10 @@ impl Daemon {
         if first {
             self.seen.alerts += 1;
             lines.push_str(&line::alert(alert, &self.redactor, self.palette));
-            lines.push('\n');
+        } else {
+            lines.push_str(&line::alert_update(alert, &self.redactor, self.palette));
         }
+        lines.push('\n');
         self.outbox.send(Entry { kind: EntryKind::Alert, time: alert.time.0, uid: alert.uid.to_string(), json });
     }
 

@@ -294,7 +294,7 @@ impl Memory {
     }
 
     fn origin(&self, name: &str, text: &str, effect: Option<&str>) -> Option<Provenance> {
-        if text.trim().len() < SHORTEST {
+        if text.trim().len() < SHORTEST && amount(text).is_none() {
             return None;
         }
         let seen = self.find(text);
@@ -371,9 +371,21 @@ fn acts(words: &[String]) -> Vec<&'static str> {
     verbs_of().filter(|(_, verbs)| words.iter().any(|word| verbs.contains(&word.as_str()))).map(|(effect, _)| effect).collect()
 }
 
+/// A number in one spelling: `25`, `25.0`, `$25.00` and `1,000` as people write them.
+fn amount(text: &str) -> Option<String> {
+    let bare = text.trim_matches(|letter: char| !letter.is_ascii_digit() && letter != '-' && letter != '.').trim_end_matches('.');
+    let digits: String = bare.chars().filter(|letter| *letter != ',').collect();
+    let short = text.len() <= bare.len() + 4 && digits.starts_with(|letter: char| letter.is_ascii_digit() || letter == '-');
+    let number: f64 = digits.parse().ok().filter(|_| short && digits.len() <= 15)?;
+    Some(format!("{number}"))
+}
+
 /// A value in the forms it travels in: plain, without spaces, and as what base64 or URL encoding hide.
 fn forms(text: &str) -> Vec<String> {
     let plain = text.trim().to_lowercase();
+    if let Some(number) = amount(&plain) {
+        return vec![number];
+    }
     if plain.len() < SHORTEST {
         return Vec::new();
     }

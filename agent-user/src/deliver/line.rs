@@ -211,6 +211,22 @@ pub fn alert(alert: &Alert, redactor: &Redactor, palette: Palette) -> String {
     out
 }
 
+/// An alert that is known already and now proves more or happened again: one line.
+pub fn alert_update(alert: &Alert, redactor: &Redactor, palette: Palette) -> String {
+    let last = alert.chain.last().map(|link| redactor.text(&link.summary).into_owned()).unwrap_or_default();
+    format!(
+        "{} {} again: {} ({}, {}) x{}  {}  {}",
+        palette.paint("2", &clock(alert.chain.last().map_or(alert.time, |link| link.time))),
+        palette.severity(alert.severity),
+        printable(&alert.rule.title),
+        alert.rule.id,
+        alert.proof.name(),
+        alert.count,
+        printable(&last),
+        alert.uid,
+    )
+}
+
 /// `user.id=u-1, http.host=shop.example`: nested maps as dotted names.
 fn pairs(value: &Value) -> String {
     fn collect(prefix: &str, value: &Value, out: &mut Vec<String>) {

@@ -13,9 +13,9 @@ use super::kernel::{Kernel, Link};
 use super::libraries::{Catalogue, Inode, Library, inode_of, installed, mapped};
 use super::scope::{Scope, is_agent_program, is_model_host, speaks_as_agent};
 use super::{Settings, StartError, Status, preflight, processes};
-use crate::base::{LossCause, Timestamp};
+use crate::base::{Direction, LossCause, Timestamp};
 use crate::capture::ring::{self, What};
-use crate::capture::{Exec, Loss, Observation, Seen};
+use crate::capture::{Exec, Loss, Observation, Role, Seen};
 
 /// Between two looks at the ring while it is quiet: bounds the delay of an event that woke nobody.
 const QUIET: Duration = Duration::from_millis(2);
@@ -311,7 +311,8 @@ impl Session {
 
     fn recognise(&self, observation: &Observation) -> bool {
         match &observation.what {
-            Seen::Chunk(chunk) => {
+            // A server that answers model calls or MCP is no agent by that: only who asks is.
+            Seen::Chunk(chunk) if chunk.dir == Direction::Out && chunk.role != Some(Role::Server) => {
                 let start = chunk.off.is_none_or(|offset| offset < 16 << 10);
                 chunk.sni.as_deref().is_some_and(is_model_host) || (start && speaks_as_agent(chunk.data.expose_content()))
             }

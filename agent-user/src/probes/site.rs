@@ -120,7 +120,7 @@ mod tests {
         check(&[0x48, 0x89, 0xf7, 0x55], 0); // mov rdi, rsi; push rbp
         check(&[0x31, 0xd2, 0x55], 0); // xor edx, edx; push rbp
         check(&[0xc3], 0); // ret
-        check(&[], 0);
+        assert_eq!(cheap_site(&[], 0x1000), 0x1000);
     }
 
     #[test]

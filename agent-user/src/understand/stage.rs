@@ -84,7 +84,8 @@ impl Understand {
         }
         let empty = Value::Null;
         let value = body.as_ref().unwrap_or(&empty);
-        if let Some(dialect) = Dialect::of(&request.method, &request.path, value) {
+        // The serving side of a model call is an ordinary request that came in: the decisions are its caller's.
+        if let Some(dialect) = Dialect::of(&request.method, &request.path, value).filter(|_| !action.inbound) {
             return self.model_request(dialect, action, request, value, id, out);
         }
         if let Some(call) = rpc::call(request, value, stdio) {
