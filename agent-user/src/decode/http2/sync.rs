@@ -13,14 +13,14 @@ use super::super::hpack::Decoder;
 use super::frame::{ACK, END_HEADERS, END_STREAM, HEAD_LEN, Head, Kind, PADDED, PRIORITY};
 
 /// Bits that prove a chain at any offset. Heads are full of zeros, so that a view shifted by some bytes can look like one: the
-/// chain must also be of three frames, of which one that is exact in length and stream counts twice.
+/// chain must also be of three frames, of which one that is exact counts twice. Exact is a frame whose length and stream are
+/// fixed, and a HEADERS frame whose block reads as one.
 const PROOF: u32 = 110;
 const PROOF_FRAMES: u32 = 3;
 const EXACT: u32 = 60;
-/// Bits that prove even a single frame where bytes begin: senders mostly begin a frame there. A HEADERS frame gets there
-/// only when its block reads as one, DATA only together with the next frame.
-const PROOF_AT_START: u32 = 60;
 const READABLE_BLOCK: u32 = 24;
+/// Bits that prove a single exact frame where bytes begin: senders mostly begin a frame there.
+const PROOF_AT_START: u32 = 50;
 
 /// A frame that is no DATA and is longer than this would not have been sent.
 const LONGEST_CONTROL: usize = 64 << 10;
@@ -61,8 +61,7 @@ pub(crate) fn at_start(bytes: &[u8]) -> Chain {
     chain(bytes, true)
 }
 
-fn chain(bytes: &[u8], single: bool) -> Chain {
-    let proof = if single { PROOF_AT_START } else { PROOF };
+fn chain(bytes: &[u8], at_start: bool) -> Chain {
     let mut rest = bytes;
     let (mut bits, mut frames, mut in_block) = (0, 0, None);
     loop {
@@ -70,34 +69,48 @@ fn chain(bytes: &[u8], single: bool) -> Chain {
             return if could_begin(rest) { Chain::Possible } else { Chain::Refuted };
         };
         let head = Head::read(octets);
-        let Some(gained) = weigh(&head) else { return Chain::Refuted };
+        let Some(gained) = weigh(&head).filter(|_| frames > 0 || may_begin(&head)) else { return Chain::Refuted };
         // RFC 9113 section 6.10: nothing comes between the parts of a block.
         match (in_block, head.kind) {
             (Some(stream), Kind::Continuation) if stream == head.stream => {}
-            (None, Kind::Continuation) if frames == 0 => {}
             (Some(_), _) | (None, Kind::Continuation) => return Chain::Refuted,
             (None, _) => {}
         }
         in_block = (head.kind.has_block() && !head.has(END_HEADERS)).then_some(head.stream);
-        bits += gained;
-        frames += if gained >= EXACT { 2 } else { 1 };
         if !payload_fits(&head, after) {
             return Chain::Refuted;
         }
-        if let (Kind::Headers, true, Some(payload)) = (head.kind, head.has(END_HEADERS), after.get(..head.len)) {
-            match reads_as_block(head, payload) {
-                Some(true) => bits += READABLE_BLOCK,
-                Some(false) => {}
-                None => return Chain::Refuted,
-            }
-        }
         // What is still to come of a payload may refute it.
         let judged = if head.kind == Kind::Data { head.len.min(1) } else { head.len };
-        if bits >= proof && (single || frames >= PROOF_FRAMES) && after.len() >= judged {
+        let Some(payload) = after.get(..judged) else { return Chain::Possible };
+        let readable = match (head.kind, head.has(END_HEADERS)) {
+            (Kind::Headers, true) => match reads_as_block(head, payload) {
+                Some(readable) if readable || frames > 0 => readable,
+                Some(_) | None => return Chain::Refuted,
+            },
+            _ => false,
+        };
+        let exact = readable || gained >= EXACT;
+        bits += gained + if readable { READABLE_BLOCK } else { 0 };
+        let alone = at_start && frames == 0 && exact && bits >= PROOF_AT_START;
+        frames += if exact { 2 } else { 1 };
+        if alone || bits >= PROOF && frames >= PROOF_FRAMES {
             return Chain::Proved;
         }
         let Some(next) = after.get(head.len..) else { return Chain::Possible };
         rest = next;
+    }
+}
+
+/// Whether a chain may begin with this frame. An empty DATA frame is nearly all zeros, and parts of a block prove nothing.
+fn may_begin(head: &Head) -> bool {
+    match head.kind {
+        Kind::Data => head.len > 0,
+        Kind::Headers => head.has(END_HEADERS),
+        Kind::Continuation | Kind::PushPromise => false,
+        Kind::Priority | Kind::RstStream | Kind::Settings | Kind::Ping | Kind::Goaway | Kind::WindowUpdate | Kind::Other(_) => {
+            true
+        }
     }
 }
 
