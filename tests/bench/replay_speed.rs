@@ -3,7 +3,6 @@
 //! The input is made here: model calls, shop calls and event streams as an agent makes them, 2,000 connections.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use agentward::base::{ConnId, Direction, Sensitive, Timestamp};
 use agentward::capture::{Chunk, Observation, Seen, Source};
@@ -22,7 +21,7 @@ fn main() {
     let pairs: Vec<Pair> = (0..CONNECTIONS).flat_map(|number| [model(number), stream(number), shop(number)]).collect();
     let bytes: usize = pairs.iter().map(|(request, answer)| request.len() + answer.len()).sum();
     let observations = observed(&pairs);
-    println!("{} exchanges, {:.1} MB; best of {ROUNDS} rounds, one core", pairs.len(), bytes as f64 / 1e6);
+    println!("{} exchanges, {:.1} MB; CPU time, best of {ROUNDS} rounds, one core", pairs.len(), bytes as f64 / 1e6);
     println!("{:32} {:>10} {:>14}", "", "MB/s", "exchanges/s");
     let mut times = Vec::new();
     for (name, work) in [
@@ -31,15 +30,22 @@ fn main() {
     ] {
         let best = (0..ROUNDS)
             .map(|_| {
-                let started = Instant::now();
+                let started = spent();
                 assert_eq!(work(), pairs.len(), "{name}: every exchange is found");
-                started.elapsed().as_secs_f64()
+                spent() - started
             })
             .fold(f64::INFINITY, f64::min);
         println!("{name:32} {:10.1} {:14.0}", bytes as f64 / 1e6 / best, pairs.len() as f64 / best);
         times.push(best);
     }
     println!("the pipeline takes {:.2} of the bare pass's time", times[1] / times[0]);
+}
+
+/// Seconds that this thread was on a CPU: neighbours on a shared machine do not count.
+fn spent() -> f64 {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux");
+    let nanoseconds: f64 = stat.split(' ').next().and_then(|first| first.parse().ok()).expect("as the kernel documents it");
+    nanoseconds / 1e9
 }
 
 fn message(head: &str, kind: &str, body: &str) -> Bytes {

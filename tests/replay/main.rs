@@ -134,6 +134,38 @@ fn unusable_input_gets_one_message_and_code_2() {
     }
 }
 
+/// The rule that newcomers copy out of the README is one that works.
+#[test]
+fn the_first_rule_of_the_readme_passes_its_tests_and_fires() {
+    if !built() {
+        return;
+    }
+    let readme = fs::read_to_string(root().join("README.md")).expect("in the checkout");
+    let (_, section) = readme.split_once("## The first rule").expect("the README has the section");
+    let lines = section
+        .lines()
+        .skip_while(|line| !line.starts_with("    "))
+        .take_while(|line| line.is_empty() || line.starts_with("    "));
+    let text: String = lines.map(|line| format!("{}\n", line.strip_prefix("    ").unwrap_or_default())).collect();
+    let scratch = Scratch::new("readme");
+    let pack = scratch.path("shop.toml");
+    fs::write(&pack, text).expect("the scratch folder is writable");
+    let pack = pack.to_str().expect("plain name");
+    for verb in ["check", "test"] {
+        let done = agentward(["rules", verb, pack]);
+        assert!(
+            done.status.success(),
+            "rules {verb}: {}{}",
+            String::from_utf8_lossy(&done.stdout),
+            String::from_utf8_lossy(&done.stderr)
+        );
+    }
+    for (name, raised) in [("bad-run", 1), ("honest-run", 0)] {
+        let alerts = replay(&data(&format!("{name}.jsonl")), "alerts", &["--rules", pack, "--no-builtin"]);
+        assert_eq!(alerts.len(), raised, "{name}");
+    }
+}
+
 /// The comparison that the live tests rest on must itself find faults.
 #[test]
 fn the_comparison_finds_what_is_missing_invented_and_changed() {
