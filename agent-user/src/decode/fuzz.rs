@@ -13,8 +13,11 @@ pub use super::json::fuzz as json;
 pub use super::multipart::fuzz as multipart;
 pub use super::sse::fuzz as sse;
 
+/// A name and the function behind it.
+pub type Door = (&\'static str, fn(&[u8]));
+
 /// By name, for the harness.
-pub const DOORS: [(&str, fn(&[u8])); 13] = [
+pub const DOORS: [Door; 13] = [
     ("any_connection", any_connection),
     ("coding", coding),
     ("event_stream", event_stream),
