@@ -14,7 +14,7 @@ pub use super::multipart::fuzz as multipart;
 pub use super::sse::fuzz as sse;
 
 /// A name and the function behind it.
-pub type Door = (&\'static str, fn(&[u8]));
+pub type Door = (&'static str, fn(&[u8]));
 
 /// By name, for the harness.
 pub const DOORS: [Door; 13] = [
