@@ -102,11 +102,13 @@ fn chain(bytes: &[u8], at_start: bool) -> Chain {
     }
 }
 
-/// Whether a chain may begin with this frame. An empty DATA frame is nearly all zeros, and parts of a block prove nothing.
+/// Whether a chain may begin with this frame. An empty DATA frame is nearly all zeros, and parts of a block prove nothing. A view
+/// shifted into the next number reads its leading zeros as the end of the stream number: only odd ones begin, which are also
+/// those of requests (RFC 9113 section 5.1.1).
 fn may_begin(head: &Head) -> bool {
     match head.kind {
-        Kind::Data => head.len > 0,
-        Kind::Headers => head.has(END_HEADERS),
+        Kind::Data => head.len > 0 && head.stream % 2 == 1,
+        Kind::Headers => head.has(END_HEADERS) && head.stream % 2 == 1,
         Kind::Continuation | Kind::PushPromise => false,
         Kind::Priority | Kind::RstStream | Kind::Settings | Kind::Ping | Kind::Goaway | Kind::WindowUpdate | Kind::Other(_) => {
             true
