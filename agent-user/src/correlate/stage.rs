@@ -29,7 +29,7 @@ pub struct Correlate {
     /// The workflow of a model request, for its answer and its calls.
     of_exchange: BTreeMap<ExchangeId, WorkflowId>,
     /// Tool results that wait for the request they stand in.
-    results: Vec<Box<Action>>,
+    results: Vec<Action>,
     /// Steps whose action is not complete.
     open: BTreeMap<ActionId, Step>,
     /// What a process was started for: its workflow and the exec.
@@ -91,7 +91,7 @@ impl Correlate {
     /// Closes every workflow.
     pub fn finish(&mut self, _now: Timestamp, out: &mut Vec<Correlated>) {
         for result in std::mem::take(&mut self.results) {
-            self.tool_result(result, None, out);
+            self.tool_result(Box::new(result), None, out);
         }
         for id in self.workflows.keys().copied().collect::<Vec<_>>() {
             self.close(id, out);
@@ -123,7 +123,7 @@ impl Correlate {
             Kind::LlmRequest => self.model_request(action, out),
             Kind::LlmResponse => self.model_response(action, out),
             Kind::ToolCall => self.tool_call(action, out),
-            Kind::ToolResult => self.results.push(action),
+            Kind::ToolResult => self.results.push(*action),
             Kind::McpRequest
             | Kind::ApiRequest
             | Kind::ApiResponse
@@ -157,7 +157,7 @@ impl Correlate {
                 by_call.insert(call, result.id);
             }
             causes.push(Cause { action: result.id, why: "tool_result", confidence: 1.0 });
-            self.tool_result(result, Some(id), out);
+            self.tool_result(Box::new(result), Some(id), out);
         }
         let served = self.serving.get(&action.process).and_then(|serving| serving.last()).copied();
         if let Some(request) = served.filter(|_| causes.is_empty()) {

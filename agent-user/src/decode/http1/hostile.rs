@@ -42,7 +42,7 @@ fn run(pieces: &[(Direction, Vec<u8>)]) -> Vec<HttpEvent> {
             let neighbour = flow(2 + neighbours % 100);
             push(&mut stage, &neighbour, Direction::Out, GET, &mut out);
             push(&mut stage, &neighbour, Direction::In, OK, &mut out);
-            exchanges += out.drain(..).filter(|event| is_whole(event)).count() as u64;
+            exchanges += out.drain(..).filter(is_whole).count() as u64;
         }
     }
     assert_eq!(exchanges, neighbours, "each exchange of a neighbour is whole");
