@@ -145,7 +145,9 @@ fn linker(road: &Road) -> Result<()> {
     eprintln!("installing with cargo: bpf-linker {BPF_LINKER} (takes some minutes)");
     let mut cargo = sh::cargo();
     cargo.args(["install", "--locked", "--no-default-features", "--features", &format!("llvm-{llvm}")]);
-    cargo.arg(format!("bpf-linker@{BPF_LINKER}")).env(format!("LLVM_SYS_{llvm}1_PREFIX"), format!("/usr/lib/llvm-{llvm}"));
+    // `LLVM_SYS_…` tells llvm-sys; `LLVM_PREFIX` tells bpf-linker itself, which else takes the folder above any llvm-config in PATH.
+    let prefix = format!("/usr/lib/llvm-{llvm}");
+    cargo.arg(format!("bpf-linker@{BPF_LINKER}")).env(format!("LLVM_SYS_{llvm}1_PREFIX"), &prefix).env("LLVM_PREFIX", &prefix);
     sh::run(&mut cargo)
 }
 
