@@ -49,6 +49,11 @@ impl KeyedHash {
         hasher.finish128().as_u128()
     }
 
+    /// For a key that is written in parts.
+    pub fn hasher(&self) -> siphasher::sip128::SipHasher13 {
+        siphasher::sip128::SipHasher13::new_with_key(&self.key)
+    }
+
     /// 16 hex digits: enough to correlate, too few to matter if a key leaks.
     pub fn label(&self, content: &[u8]) -> String {
         format!("{:016x}", (self.digest(content) >> 64) as u64)

@@ -1,6 +1,6 @@
 //! The stage: steps against rules, twice where a rule can wait for the answer and another cannot.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use indexmap::IndexMap;
@@ -8,9 +8,9 @@ use indexmap::IndexMap;
 use super::event::event;
 use super::lang::field;
 use super::pack::{Mode, Rule};
-use super::ruleset::{RuleSet, excepted};
-use super::state::{Memory, Moment};
-use super::{Alert, Link, Proof};
+use super::ruleset::{RuleSet, block_print, excepted};
+use super::state::{Judged, Memory, Moment};
+use super::{Alert, Link, Proof, RuleRef, Severity};
 use crate::base::limits::{OPEN_ACTIONS, RULE_KEYS};
 use crate::base::{ActionId, KeyedHash, Timestamp, Value};
 use crate::correlate::{Step, WorkflowId};
@@ -23,15 +23,46 @@ const CHAIN: usize = 32;
 
 pub struct Decide {
     hash: KeyedHash,
-    memories: HashMap<Arc<str>, Memory>,
+    /// What each rule remembers, in the order of the rules.
+    memories: Vec<Kept>,
+    /// The set that `memories` belongs to.
+    stamp: u64,
+    candidates: Vec<u32>,
     /// Alerts by group, with the time of their latest match.
     groups: IndexMap<(Arc<str>, String), (Timestamp, Alert)>,
     /// Which alerts an action that waits for its answer raised.
     raised: IndexMap<ActionId, Vec<(Arc<str>, String)>>,
     steps: IndexMap<ActionId, Remembered>,
+}
+
+/// Judgements over budget after which a rule only counts.
+const PATIENCE: u32 = 16;
+
+/// A rule's memory and what was counted of it.
+struct Kept {
+    id: Arc<str>,
+    print: u64,
+    memory: Memory,
+    counts: Counts,
+}
+
+/// How a rule fares.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Events that the index thought it might match.
+    pub judged: u64,
+    pub matched: u64,
     /// Conditions that could not be judged because a field was absent.
     pub unknown: u64,
+    /// Judgements that ended with the budget.
+    pub over_budget: u32,
+    /// Keys that its block remembers now, and those it gave up for others.
+    pub keys: usize,
+    pub evicted: u64,
 }
+
+/// A memory as it is written down: rule id, fingerprint of the block, the memory.
+type Saved<M> = Vec<(Arc<str>, u64, M)>;
 
 struct Remembered {
     link: Link,
@@ -48,71 +79,149 @@ impl Decide {
     pub fn new(hash: KeyedHash) -> Decide {
         Decide {
             hash,
-            memories: HashMap::new(),
+            memories: Vec::new(),
+            stamp: 0,
+            candidates: Vec::new(),
             groups: IndexMap::new(),
             raised: IndexMap::new(),
             steps: IndexMap::new(),
-            unknown: 0,
         }
     }
 
+    /// Takes over a rule set: state stays where the rule and its block are the same.
+    fn adopt(&mut self, rules: &RuleSet) {
+        if self.stamp == rules.stamp && self.memories.len() == rules.rules.len() {
+            return;
+        }
+        let mut old: BTreeMap<(Arc<str>, u64), Kept> =
+            self.memories.drain(..).map(|kept| ((kept.id.clone(), kept.print), kept)).collect();
+        self.stamp = rules.stamp;
+        self.memories = rules
+            .rules
+            .iter()
+            .map(|rule| {
+                let (id, print) = (rule.reference.id.clone(), block_print(rule));
+                let fresh = || Kept { id: id.clone(), print, memory: Memory::default(), counts: Counts::default() };
+                old.remove(&(id.clone(), print)).unwrap_or_else(fresh)
+            })
+            .collect();
+    }
+
+    /// What rules remember, for a file: a restart forgets nothing but the `then` blocks that wait.
+    pub fn save(&self) -> Vec<u8> {
+        let saved: Saved<&Memory> = self.memories.iter().map(|kept| (kept.id.clone(), kept.print, &kept.memory)).collect();
+        rmp_serde::to_vec(&saved).expect("memories hold nothing that cannot be written")
+    }
+
+    /// Takes back what [`Decide::save`] gave, where rules and blocks are the same. False when it is not readable: then nothing changes.
+    pub fn restore(&mut self, rules: &RuleSet, saved: &[u8]) -> bool {
+        let Ok(saved) = rmp_serde::from_slice::<Saved<Memory>>(saved) else { return false };
+        self.adopt(rules);
+        let mut saved: BTreeMap<(Arc<str>, u64), Memory> =
+            saved.into_iter().map(|(id, print, memory)| ((id, print), memory)).collect();
+        for kept in &mut self.memories {
+            if let Some(memory) = saved.remove(&(kept.id.clone(), kept.print)) {
+                kept.memory = memory;
+            }
+        }
+        true
+    }
+
+    /// How each rule fares.
+    pub fn counts(&self) -> impl Iterator<Item = (&Arc<str>, Counts)> {
+        self.memories.iter().map(|kept| {
+            let (keys, evicted) = kept.memory.size();
+            (&kept.id, Counts { keys, evicted, ..kept.counts })
+        })
+    }
+
     pub fn push(&mut self, rules: &RuleSet, step: &Step, out: &mut Vec<Alert>) {
+        self.adopt(rules);
         let known = self.steps.contains_key(&step.action.id);
-        let first = !known;
         self.remember(step);
         let named = rules.name(event(step));
-        let moment = Moment { event: &named, now: step.action.time, first, complete: step.completed };
         let proof = proof(step);
-        self.judge(rules, &moment, Subject::Step(step, proof), out);
+        let time = Time { now: step.action.time, first: !known, complete: step.completed };
+        self.judge(rules, &named, time, Subject::Step(step, proof), out);
         if step.completed && known {
             self.upgrade(step, proof, out);
         }
     }
 
-    /// One event that is no step: inline tests of rules.
+    /// One event that is no step: inline tests of rules, measurements.
     pub fn push_event(&mut self, rules: &RuleSet, event: &Value, now: Timestamp, out: &mut Vec<Alert>) {
+        self.adopt(rules);
         let named = rules.name(event.clone());
-        let moment = Moment { event: &named, now, first: true, complete: true };
-        self.judge(rules, &moment, Subject::Event, out);
+        self.judge(rules, &named, Time { now, first: true, complete: true }, Subject::Event, out);
     }
 
     /// Windows that end without a later step.
     pub fn tick(&mut self, rules: &RuleSet, now: Timestamp, out: &mut Vec<Alert>) {
-        for rule in rules.rules.iter().filter(|rule| rule.mode != Mode::Off) {
-            let overdue = self.memories.get_mut(&rule.reference.id).map(|memory| memory.overdue(now)).unwrap_or_default();
-            for (at, event) in overdue {
+        self.adopt(rules);
+        for (at, rule) in rules.rules.iter().enumerate().filter(|(_, rule)| rule.mode != Mode::Off) {
+            for (at, event) in self.memories[at].memory.overdue(now) {
                 let state = Value::map([("missing", Value::text("the later step did not come"))]);
-                self.raise(rule, &event, at, state, Subject::Event, out);
+                self.raise(rule, &event, at, state, Subject::Event, rule.mode == Mode::Shadow, out);
             }
         }
     }
 
-    fn judge(&mut self, rules: &RuleSet, moment: &Moment<'_>, subject: Subject<'_>, out: &mut Vec<Alert>) {
-        let kind = field(moment.event, "kind").and_then(Value::as_str).unwrap_or_default();
-        for at in rules.candidates(kind) {
+    fn judge(&mut self, rules: &RuleSet, event: &Value, time: Time, subject: Subject<'_>, out: &mut Vec<Alert>) {
+        let slots = rules.slots(event);
+        let other = other_reading(event);
+        let other_slots = other.as_ref().map(|other| rules.slots(other));
+        let hash = self.hash.clone();
+        let moment = Moment {
+            event,
+            slots: &slots,
+            other: other_slots.as_ref(),
+            now: time.now,
+            first: time.first,
+            complete: time.complete,
+            hash: &hash,
+        };
+        let mut candidates = std::mem::take(&mut self.candidates);
+        rules.candidates(&slots, &mut candidates);
+        if let Some(other) = &other_slots {
+            let mut more = Vec::new();
+            rules.candidates(other, &mut more);
+            candidates.extend(more);
+            candidates.sort_unstable();
+            candidates.dedup();
+        }
+        for at in candidates.iter().map(|at| *at as usize) {
             let rule = &rules.rules[at];
+            let kept = &mut self.memories[at];
+            kept.counts.judged += 1;
+            let mut spent = false;
             let state = match (&rule.block, &rule.when) {
-                (Some(block), _) => {
-                    let memory = self.memories.entry(rule.reference.id.clone()).or_default();
-                    memory.judge(rule, block, moment, rules, &self.hash)
-                }
+                (Some(block), _) => kept.memory.judge(rule, block, &moment, rules),
                 (None, Some(when)) => {
                     let time = if when.reads_answer { moment.complete } else { moment.first };
                     match time.then(|| moment.judge(when, rules)) {
-                        Some(Ok(true)) => Some(Value::Null),
-                        Some(Err(_)) => {
-                            self.unknown += 1;
+                        Some(Judged { truth: Ok(true), .. }) => Some(Value::Null),
+                        Some(Judged { truth: Err(_), spent: cut }) => {
+                            kept.counts.unknown += 1;
+                            spent = cut;
                             None
                         }
-                        Some(Ok(false)) | None => None,
+                        Some(Judged { truth: Ok(false), .. }) | None => None,
                     }
                 }
                 (None, None) => None,
             };
+            kept.counts.over_budget += u32::from(spent);
+            let over = kept.counts.over_budget;
+            if spent && over == PATIENCE {
+                self.raise(&over_budget(rule), event, moment.now, Value::Null, subject, false, out);
+            }
             if let Some(state) = state {
-                self.raise(rule, moment.event, moment.now, state, subject, out);
+                self.memories[at].counts.matched += 1;
+                let shadow = rule.mode == Mode::Shadow || over >= PATIENCE;
+                self.raise(rule, event, moment.now, state, subject, shadow, out);
             }
         }
+        self.candidates = candidates;
     }
 
     fn raise(
@@ -122,6 +231,7 @@ impl Decide {
         now: Timestamp,
         state: Value,
         subject: Subject<'_>,
+        shadow: bool,
         out: &mut Vec<Alert>,
     ) {
         let seconds = i64::try_from(now.0 / 1_000_000_000).unwrap_or(i64::MAX);
@@ -176,7 +286,7 @@ impl Decide {
             tags: rule.tags.clone(),
             fix: rule.fix.clone(),
             incomplete: action.map(|step| step.action.incomplete.clone()).unwrap_or_default(),
-            shadow: rule.mode == Mode::Shadow,
+            shadow,
         };
         if self.groups.len() >= RULE_KEYS {
             self.groups.swap_remove_index(0);
@@ -231,6 +341,80 @@ impl Decide {
         }
         chain.reverse();
         chain
+    }
+}
+
+/// When a step is judged: conditions that read answers wait for them.
+#[derive(Clone, Copy)]
+struct Time {
+    now: Timestamp,
+    first: bool,
+    complete: bool,
+}
+
+/// Says that a rule costs too much; it goes on in shadow.
+fn over_budget(rule: &Rule) -> Arc<Rule> {
+    let reference = RuleRef {
+        id: "agentward.rule-over-budget".into(),
+        title: format!("The rule {} costs too much and only counts from now on", rule.reference.id).into(),
+        ..RuleRef::clone(&rule.reference)
+    };
+    Arc::new(Rule {
+        reference: Arc::new(reference),
+        severity: Severity::Medium,
+        when: None,
+        block: None,
+        except: Vec::new(),
+        tags: vec!["cwe:400".into()],
+        fix: "Narrow what `exists` and `all` walk over, or test the size of the list first.".into(),
+        why: Arc::default(),
+        false_positives: Arc::default(),
+        group: Vec::new(),
+        tests: Vec::new(),
+        ..rule.clone()
+    })
+}
+
+/// The event as a reader sees it that takes the first of repeated keys, when its request repeats keys.
+fn other_reading(event: &Value) -> Option<Value> {
+    let argument = event.get("arg")?;
+    if !repeats(argument) {
+        return None;
+    }
+    let entries = event.as_map()?;
+    Some(Value::Map(
+        entries
+            .iter()
+            .map(|(key, value)| (key.clone(), if &**key == "arg" { first_of_each(value) } else { value.clone() }))
+            .collect(),
+    ))
+}
+
+fn repeats(value: &Value) -> bool {
+    match value {
+        Value::Map(entries) => {
+            let twice = if entries.len() <= 16 {
+                entries.iter().enumerate().any(|(at, (key, _))| entries[..at].iter().any(|(known, _)| known == key))
+            } else {
+                let mut seen = HashSet::with_capacity(entries.len());
+                !entries.iter().all(|(key, _)| seen.insert(key))
+            };
+            twice || entries.iter().any(|(_, nested)| repeats(nested))
+        }
+        Value::List(items) => items.iter().any(repeats),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Text(_) => false,
+    }
+}
+
+fn first_of_each(value: &Value) -> Value {
+    match value {
+        Value::Map(entries) => {
+            let mut seen = HashSet::new();
+            let first = entries.iter().filter(|(key, _)| seen.insert(key.clone()));
+            Value::Map(first.map(|(key, nested)| (key.clone(), first_of_each(nested))).collect())
+        }
+        Value::List(items) => Value::list(items.iter().map(first_of_each)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Text(_) => value.clone(),
     }
 }
 

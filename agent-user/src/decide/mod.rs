@@ -5,6 +5,7 @@
 mod builtin;
 mod engine;
 mod event;
+mod index;
 pub mod lang;
 pub mod pack;
 mod ruleset;
@@ -17,7 +18,7 @@ use crate::base::{ActionId, Incomplete, Timestamp, Value};
 use crate::correlate::WorkflowId;
 
 pub use builtin::builtin;
-pub use engine::Decide;
+pub use engine::{Counts, Decide};
 pub use ruleset::RuleSet;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,69 +1,86 @@
-//! Compiled packs: one vocabulary, the rules of all, and for each kind of event the rules that can match it.
+//! Compiled packs: one vocabulary, the rules of all, and an index from events to the rules that can match them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::lang::{Expr, Vocabulary, glob};
-use super::pack::{Exception, Fault, Mode, Operation, Pack, Pattern, Rule};
+use sha2::{Digest, Sha256};
+
+use super::index::Index;
+use super::lang::{Compiler, Grant, Node, Paths, Set, Slots, glob, nearest};
+use super::pack::{Block, Exception, Fault, Mode, NamedList, Operation, Pack, Pattern, Rule, Target};
 use crate::base::Value;
 
 /// Rules that judge together.
 #[derive(Clone, Debug, Default)]
 pub struct RuleSet {
     pub rules: Vec<Arc<Rule>>,
-    pub(super) vocabulary: Vocabulary,
-    operations: Vec<Operation>,
-    /// Rules by the kinds they can match; `None` stands for any kind.
-    by_kind: BTreeMap<Option<String>, Vec<usize>>,
+    lists: BTreeMap<String, Arc<Set>>,
+    pub(super) grants: Vec<Grant>,
+    operations: Operations,
+    pub(super) paths: Paths,
+    index: Index,
     pub packs: Vec<(Arc<str>, Arc<str>, Arc<str>)>,
+    /// Says whether two sets are the same.
+    pub(super) stamp: u64,
 }
 
 impl RuleSet {
-    /// Joins packs. A rule id that two packs define is a fault of the later one.
+    /// Joins packs. What a pack says of others is checked here; every fault is told.
     pub fn join(packs: Vec<Pack>) -> Result<RuleSet, Vec<Fault>> {
         let mut set = RuleSet::default();
         let mut faults = Vec::new();
+        let names: Vec<Arc<str>> = packs.iter().map(|pack| pack.name.clone()).collect();
+        for (name, fault) in packs.iter().flat_map(|pack| &pack.requires) {
+            if !names.iter().any(|known| **known == **name) {
+                faults.push(with_hint(fault, name, names.iter().map(|name| &**name)));
+            }
+        }
+        for (at, pack) in packs.iter().enumerate() {
+            if packs[..at].iter().any(|earlier| earlier.name == pack.name) {
+                let reason = format!("a pack called {} is already loaded; give this one a name of its own", pack.name);
+                faults.push(Fault { file: pack.file.clone(), line: 1, column: 1, reason });
+            }
+        }
+        set.lists = joined_lists(&packs);
         let mut seen: BTreeMap<Arc<str>, String> = BTreeMap::new();
         let mut filters = Vec::new();
         for pack in packs {
-            for (name, list) in pack.lists {
-                let known = set.vocabulary.lists.entry(name).or_default();
-                if !list.append {
-                    known.clear();
-                }
-                known.extend(list.values);
-            }
-            // A later pack's operations are more particular than the built-in ones.
-            set.operations.splice(0..0, pack.operations);
-            set.vocabulary.grants.extend(pack.grants);
+            set.operations.prepend(pack.operations);
+            set.grants.extend(pack.grants);
             filters.extend(pack.filters);
             set.packs.push((pack.name, pack.version, pack.hash));
             for rule in pack.rules {
                 let id = rule.reference.id.clone();
                 if let Some(other) = seen.insert(id.clone(), pack.file.clone()) {
-                    faults.push(Fault {
-                        file: pack.file.clone(),
-                        line: rule.line,
-                        column: 1,
-                        reason: format!("rule {id} is already defined in {other}"),
-                    });
+                    let reason = format!("rule {id} is already defined in {other}; give this one an id of its own");
+                    faults.push(Fault { file: pack.file.clone(), line: rule.line, column: 1, reason });
+                }
+                for (name, fault) in rule.conditions().into_iter().flat_map(|condition| &condition.lists) {
+                    if !set.lists.contains_key(name) {
+                        faults.push(with_hint(fault, name, set.lists.keys().map(String::as_str)));
+                    }
                 }
                 set.rules.push(Arc::new(rule));
             }
         }
         for filter in filters {
-            for rule in set
-                .rules
-                .iter_mut()
-                .filter(|rule| filter.rules.iter().any(|pattern| glob(rule.reference.id.as_bytes(), pattern.as_bytes())))
-            {
-                Arc::make_mut(rule).except.push(filter.exception.clone());
+            for (pattern, fault) in &filter.rules {
+                let mut hit = false;
+                for rule in &mut set.rules {
+                    if glob(rule.reference.id.as_bytes(), pattern.as_bytes()) {
+                        Arc::make_mut(rule).except.push(filter.exception.clone());
+                        hit = true;
+                    }
+                }
+                if !hit {
+                    faults.push(with_hint(fault, pattern, seen.keys().map(|id| &**id)));
+                }
             }
         }
         if !faults.is_empty() {
             return Err(faults);
         }
-        set.index();
+        set.compile();
         Ok(set)
     }
 
@@ -75,159 +92,142 @@ impl RuleSet {
         }
         let mut set = RuleSet {
             rules: vec![Arc::new(alone)],
-            vocabulary: self.vocabulary.clone(),
+            lists: self.lists.clone(),
+            grants: self.grants.clone(),
             operations: self.operations.clone(),
+            packs: self.packs.clone(),
             ..RuleSet::default()
         };
-        set.index();
+        set.compile();
         set
     }
 
-    fn index(&mut self) {
-        for (at, rule) in self.rules.iter().enumerate().filter(|(_, rule)| rule.mode != Mode::Off) {
-            let kinds = match (&rule.block, &rule.when) {
-                // Blocks have conditions of their own, on other kinds.
-                (Some(_), _) | (None, None) => None,
-                (None, Some(condition)) => kinds(&condition.expression),
-            };
-            match kinds {
-                Some(kinds) => kinds.into_iter().for_each(|kind| self.by_kind.entry(Some(kind)).or_default().push(at)),
-                None => self.by_kind.entry(None).or_default().push(at),
+    fn compile(&mut self) {
+        for rule in &mut self.rules {
+            let mut compiler = Compiler { paths: &mut self.paths, lists: &self.lists };
+            for condition in Arc::make_mut(rule).conditions_mut() {
+                condition.program = compiler.compile(&condition.expression);
             }
         }
+        self.index = Index::new(&self.rules, &self.paths);
+        let mut digest = Sha256::new();
+        for (name, version, hash) in &self.packs {
+            digest.update(format!("{name}\u{1f}{version}\u{1f}{hash}\u{1f}"));
+        }
+        self.rules.iter().for_each(|rule| digest.update(rule.reference.id.as_bytes()));
+        self.stamp = digest.finalize().iter().take(8).fold(0, |stamp, byte| stamp << 8 | u64::from(*byte));
     }
 
-    /// The rules that an event of this kind can touch, in their order.
-    pub(super) fn candidates(&self, kind: &str) -> Vec<usize> {
-        let mut found: Vec<usize> =
-            self.by_kind.get(&None).into_iter().chain(self.by_kind.get(&Some(kind.to_owned()))).flatten().copied().collect();
-        found.sort_unstable();
-        found
+    /// Positions of the rules that this event can touch, in their order.
+    pub(super) fn candidates(&self, slots: &Slots<'_>, out: &mut Vec<u32>) {
+        self.index.candidates(slots, out);
+    }
+
+    /// Programs of a rule's conditions, for measurements.
+    pub fn programs(&self, at: usize) -> Vec<&Node> {
+        self.rules[at].conditions().into_iter().map(|condition| &condition.program).collect()
+    }
+
+    /// An event as the rules of this set read it.
+    pub fn slots<'e>(&'e self, event: &'e Value) -> Slots<'e> {
+        Slots::new(event, &self.paths)
+    }
+
+    pub fn grants(&self) -> &[Grant] {
+        &self.grants
     }
 
     /// Names the event by the vocabulary: the first operation that matches overrides what was inferred.
     pub(super) fn name(&self, event: Value) -> Value {
-        let Some((operation, variables)) =
-            self.operations.iter().find_map(|operation| Some((operation, matches(operation, &event)?)))
-        else {
-            return event;
-        };
-        let mut changed: Vec<(&str, Value)> = vec![("op", Value::text(operation.id.clone()))];
-        if let Some(effect) = &operation.effect {
-            changed.push(("effect", Value::text(effect.clone())));
-        }
-        let source = |text: &str| resolve(text, &event, &variables);
-        if !operation.object.is_empty() {
-            let mut object: Vec<(Arc<str>, Value)> = Vec::new();
-            for (key, text) in &operation.object {
-                let value = if key == "type" { Some(Value::text(text.as_str())) } else { source(text) };
-                object.extend(value.map(|value| (Arc::from(key.as_str()), value)));
-            }
-            changed.push(("object", Value::Map(object.into())));
-        }
-        if !operation.arg.is_empty() {
-            let mut arguments: Vec<(Arc<str>, Value)> = event.get("arg").and_then(Value::as_map).unwrap_or_default().to_vec();
-            for (key, text) in &operation.arg {
-                if let Some(value) = source(text) {
-                    arguments.retain(|(name, _)| **name != **key);
-                    arguments.push((Arc::from(key.as_str()), value));
-                }
-            }
-            changed.push(("arg", Value::Map(arguments.into())));
-        }
-        let entries = event.as_map().unwrap_or_default();
-        let kept = entries.iter().filter(|(key, _)| !changed.iter().any(|(name, _)| **key == **name)).cloned();
-        Value::Map(kept.chain(changed.iter().map(|(key, value)| (Arc::from(*key), value.clone()))).collect())
+        self.operations.name(event)
     }
 
     /// What an operation's answer says of owners: `type`, `id` and `owner` pointers.
-    pub(super) fn returns(&self, op: &str) -> Option<&BTreeMap<String, String>> {
-        self.operations
-            .iter()
-            .find(|operation| &*operation.id == op)
-            .map(|operation| &operation.returns)
-            .filter(|returns| !returns.is_empty())
+    pub(super) fn returns(&self, op: &str) -> Option<&BTreeMap<String, Target>> {
+        let operation = self.operations.all.iter().find(|operation| &*operation.id == op);
+        operation.map(|operation| &operation.returns).filter(|returns| !returns.is_empty())
     }
 }
 
-/// The values of `kind` without which the condition cannot hold.
-fn kinds(expression: &Expr) -> Option<BTreeSet<String>> {
-    use super::lang::Comparison;
-    let word = |expression: &Expr| match expression {
-        Expr::Literal(Value::Text(text)) => Some(text.to_string()),
-        _ => None,
-    };
-    match expression {
-        Expr::And(one, other) => match (kinds(one), kinds(other)) {
-            (Some(one), Some(other)) => Some(one.intersection(&other).cloned().collect()),
-            (one, other) => one.or(other),
-        },
-        Expr::Or(one, other) => Some(kinds(one)?.union(&kinds(other)?).cloned().collect()),
-        Expr::Compare(Comparison::Equal, one, other) => match (&**one, &**other) {
-            (Expr::Field(name), literal) | (literal, Expr::Field(name)) if name == "kind" => Some([word(literal)?].into()),
-            _ => None,
-        },
-        Expr::In(one, list) => match (&**one, &**list) {
-            (Expr::Field(name), Expr::List(items)) if name == "kind" => items.iter().map(word).collect(),
-            _ => None,
-        },
-        _ => None,
-    }
+/// Operations, later packs first: they are more particular than the built-in ones. Exact inferred names are found by hash.
+#[derive(Clone, Debug, Default)]
+struct Operations {
+    all: Vec<Operation>,
+    exact: HashMap<String, usize>,
+    /// Positions of those that must be tried one by one.
+    others: Vec<usize>,
 }
 
-/// The variables of the path when the operation is the event's.
-fn matches(operation: &Operation, event: &Value) -> Option<BTreeMap<String, String>> {
-    let word = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-    match &operation.pattern {
-        Pattern::Inferred(pattern) => glob(word("/op").as_bytes(), pattern.as_bytes()).then(BTreeMap::new),
-        Pattern::Http { method, host, path } => {
-            let named = word("/http/host");
-            let bare = named.rsplit_once(':').map_or(named, |(name, _)| name);
-            let host_matches = glob(named.as_bytes(), host.as_bytes()) || glob(bare.as_bytes(), host.as_bytes());
-            if !(host_matches && (method == "*" || word("/http/method") == method)) || named.is_empty() {
-                return None;
-            }
-            let mut variables = BTreeMap::new();
-            let segments: Vec<&str> = word("/http/path").trim_start_matches('/').split('/').collect();
-            if segments.len() != path.len() {
-                return None;
-            }
-            for (pattern, segment) in path.iter().zip(segments) {
-                match pattern.strip_prefix('{').and_then(|name| name.strip_suffix('}')) {
-                    Some(name) if !segment.is_empty() => {
-                        variables.insert(
-                            name.to_owned(),
-                            percent_encoding::percent_decode_str(segment).decode_utf8_lossy().into_owned(),
-                        );
-                    }
-                    Some(_) => return None,
-                    None if glob(segment.as_bytes(), pattern.as_bytes()) => {}
-                    None => return None,
+impl Operations {
+    fn prepend(&mut self, operations: Vec<Operation>) {
+        self.all.splice(0..0, operations);
+        self.exact.clear();
+        self.others.clear();
+        for (at, operation) in self.all.iter().enumerate() {
+            match &operation.pattern {
+                Pattern::Inferred(name) if !name.contains(['*', '?']) => {
+                    self.exact.entry(name.clone()).or_insert(at);
                 }
+                Pattern::Inferred(_) | Pattern::Http { .. } => self.others.push(at),
             }
-            Some(variables)
+        }
+    }
+
+    fn name(&self, event: Value) -> Value {
+        if self.all.is_empty() {
+            return event;
+        }
+        let exact = event.get("op").and_then(Value::as_str).and_then(|op| self.exact.get(op)).copied();
+        let before = exact.unwrap_or(usize::MAX);
+        let other = self.others.iter().take_while(|at| **at < before).find_map(|at| Some((*at, self.all[*at].matches(&event)?)));
+        match (other, exact) {
+            (Some((at, variables)), _) => self.all[at].name(&event, &variables),
+            (None, Some(at)) => self.all[at].name(&event, &BTreeMap::new()),
+            (None, None) => event,
         }
     }
 }
 
-/// `body:/amount number`, `path:tenant`, `query:q`, `result:/id`, `user.id`.
-fn resolve(source: &str, event: &Value, variables: &BTreeMap<String, String>) -> Option<Value> {
-    let (place, kind) = source.split_once(' ').unwrap_or((source, ""));
-    let found = match place.split_once(':') {
-        Some(("body" | "arg", pointer)) => event.get("arg")?.pointer(pointer).cloned(),
-        Some(("query", name)) => event.get("arg")?.get(name).cloned(),
-        Some(("path", name)) => variables.get(name).map(|value| Value::text(value.as_str())),
-        Some(("result", pointer)) => event.get("result")?.pointer(pointer).cloned(),
-        Some(_) => None,
-        None => super::lang::field(event, place).cloned(),
-    }?;
-    Some(match (&found, kind) {
-        (Value::Text(text), "number") => {
-            let number: f64 = text.trim().parse().ok()?;
-            Value::Number(crate::base::value::Number::from_f64(number))
+/// Lists replace those of earlier packs; what appends comes after every replacement, whatever the order of packs.
+fn joined_lists(packs: &[Pack]) -> BTreeMap<String, Arc<Set>> {
+    let mut values: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
+    let of = |append: bool| {
+        packs.iter().flat_map(|pack| &pack.lists).filter(move |(_, list): &(&String, &NamedList)| list.append == append)
+    };
+    for (name, list) in of(false) {
+        values.insert(name, list.values.clone());
+    }
+    for (name, list) in of(true) {
+        values.entry(name).or_default().extend(list.values.iter().cloned());
+    }
+    values.into_iter().map(|(name, values)| (name.to_owned(), Arc::new(Set::new(values)))).collect()
+}
+
+fn with_hint<'a>(fault: &Fault, word: &str, names: impl Iterator<Item = &'a str>) -> Fault {
+    let hint = nearest(word, names).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+    Fault { reason: format!("{}{hint}", fault.reason), ..fault.clone() }
+}
+
+/// A fingerprint of what a rule remembers and how: state survives a reload when it is the same.
+pub(super) fn block_print(rule: &Rule) -> u64 {
+    let when = rule.when.as_ref().map_or("", |when| when.text.as_str());
+    let text = match &rule.block {
+        None => String::new(),
+        Some(Block::Sequence { steps, same, within, without, ordered }) => {
+            let steps: Vec<&str> = steps.iter().map(|step| step.text.as_str()).collect();
+            format!("sequence {steps:?} {same:?} {within:?} {:?} {ordered}", without.as_ref().map(|without| &without.text))
         }
-        _ => found,
-    })
+        Some(Block::Needs { earlier, same, within, use_once, voided_by }) => {
+            format!("needs {} {same:?} {within:?} {use_once} {:?}", earlier.text, voided_by.as_ref().map(|voided| &voided.text))
+        }
+        Some(Block::Then { later, same, within }) => format!("then {} {same:?} {within:?}", later.text),
+        Some(Block::Flow { from, to, within, overlap, kind, not_from }) => {
+            format!("flow {} {} {within:?} {overlap} {kind:?} {not_from:?}", from.text, to.text)
+        }
+        Some(other) => format!("{other:?}"),
+    };
+    let digest = Sha256::digest(format!("{when}\u{1f}{text}"));
+    digest.iter().take(8).fold(0, |print, byte| print << 8 | u64::from(*byte))
 }
 
 /// True when the exception holds at that time.
@@ -236,6 +236,9 @@ pub(super) fn excepted(exception: &Exception, event: &Value, seconds: i64) -> bo
         && exception.fields.iter().all(|(name, wanted)| {
             super::lang::field(event, name).is_some_and(|found| match (found, wanted) {
                 (Value::Text(found), Value::Text(wanted)) => glob(found.as_bytes(), wanted.as_bytes()),
+                (Value::Map(_), Value::Text(wanted)) => {
+                    found.get("id").and_then(Value::as_str).is_some_and(|id| glob(id.as_bytes(), wanted.as_bytes()))
+                }
                 (found, Value::List(wanted)) => wanted.contains(found),
                 (found, wanted) => found == wanted,
             })

@@ -194,6 +194,86 @@ mod tests {
         );
     }
 
+    const HEAD: &str = "[pack]\nname = \"t\"\nversion = \"1\"\n[[rule]]\nid = \"r\"\ntitle = \"t\"\nseverity = \"low\"\n";
+
+    fn set_of(body: &str) -> RuleSet {
+        let pack = pack::read("t.toml", &format!("{HEAD}{body}")).unwrap_or_else(|faults| panic!("{faults:#?}"));
+        RuleSet::join(vec![pack]).expect("joins")
+    }
+
+    fn event_of(text: &str) -> Value {
+        crate::decode::json::parse(text.as_bytes()).value.expect("JSON")
+    }
+
+    /// Pushes the event `times` times, a second apart from `start` on; the number of alerts.
+    fn pushed(decide: &mut Decide, set: &RuleSet, event: &str, start: u64, times: u64) -> usize {
+        let mut alerts = Vec::new();
+        for second in start..start + times {
+            decide.push_event(set, &event_of(event), START.plus(Duration::from_secs(second)), &mut alerts);
+        }
+        alerts.len()
+    }
+
+    #[test]
+    fn state_survives_a_reload_and_a_restart_when_the_block_is_the_same() {
+        let body = "when = 'kind == \"x\"'\ncount = { by = [\"op\"], within = \"1h\", over = 3 }\n";
+        let event = r#"{"kind":"x","op":"a"}"#;
+        for (change, alerts) in
+            [(body.to_owned(), 1), (body.to_owned() + "fix = \"other words\"\n", 1), (body.replace("1h", "2h"), 0)]
+        {
+            let (old, new) = (set_of(body), set_of(&change));
+            let mut decide = Decide::default();
+            assert_eq!(pushed(&mut decide, &old, event, 0, 3), 0);
+            let saved = decide.save();
+            assert_eq!(pushed(&mut decide, &new, event, 3, 1), alerts, "reload: {change}");
+            let mut restarted = Decide::default();
+            assert!(restarted.restore(&new, &saved));
+            assert_eq!(pushed(&mut restarted, &new, event, 3, 1), alerts, "restart: {change}");
+        }
+        assert!(!Decide::default().restore(&set_of(body), b"no memory"));
+    }
+
+    #[test]
+    fn keys_are_bounded_and_the_used_ones_stay() {
+        let set = set_of("when = 'kind == \"x\"'\ncount = { by = [\"op\"], within = \"24h\", over = 1000 }\nmax_keys = 64\n");
+        let mut decide = Decide::default();
+        for key in 0..10_000 {
+            pushed(&mut decide, &set, &format!(r#"{{"kind":"x","op":"o{key}"}}"#), key, 1);
+            pushed(&mut decide, &set, r#"{"kind":"x","op":"busy"}"#, key, 1);
+        }
+        let (_, counts) = decide.counts().next().expect("one rule");
+        assert_eq!(counts.keys, 64);
+        assert_eq!(counts.evicted, 10_001 - 64);
+    }
+
+    #[test]
+    fn any_reading_of_repeated_keys_violates() {
+        let set = set_of("when = 'arg.amount > 100'\n");
+        for (event, alerts) in [
+            (r#"{"kind":"x","arg":{"amount":5,"amount":500}}"#, 1),
+            (r#"{"kind":"x","arg":{"amount":500,"amount":5}}"#, 1),
+            (r#"{"kind":"x","arg":{"amount":5,"amount":6}}"#, 0),
+        ] {
+            assert_eq!(pushed(&mut Decide::default(), &set, event, 0, 1), alerts, "{event}");
+        }
+    }
+
+    #[test]
+    fn a_rule_over_its_budget_goes_into_the_shadow_and_says_so() {
+        let set = set_of("when = 'arg.a.all(x, arg.a.all(y, arg.a.all(z, z == 1)))'\n");
+        let ones = vec!["1"; 100].join(",");
+        let event = event_of(&format!(r#"{{"kind":"x","arg":{{"a":[{ones}]}}}}"#));
+        let mut decide = Decide::default();
+        let mut alerts = Vec::new();
+        for second in 0..20 {
+            decide.push_event(&set, &event, START.plus(Duration::from_secs(second)), &mut alerts);
+        }
+        let told: Vec<&str> = alerts.iter().map(|alert| &*alert.rule.id).collect();
+        assert_eq!(told, ["agentward.rule-over-budget"]);
+        decide.push_event(&set, &event_of(r#"{"kind":"x","arg":{"a":[1]}}"#), START.plus(Duration::from_secs(30)), &mut alerts);
+        assert!(alerts.last().is_some_and(|alert| alert.shadow && &*alert.rule.id == "r"));
+    }
+
     #[test]
     fn exceptions_hold_until_their_day() {
         let rule = "when = 'kind == \"x\"'\nexcept = [{ \"op\" = \"probe*\", why = \"probe\", until = 2027-01-31 }]";

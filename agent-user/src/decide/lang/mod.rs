@@ -1,17 +1,25 @@
 //! The language of conditions: a strict, typed subset of CEL (policy text in, yes, no or "cannot know" out).
 //!
 //! An absent field is an error value that `&&` and `||` absorb, as in CEL; at the top it means "no match" and is counted. There are no
-//! loops but `exists` and `all`, which are bounded; every regular expression runs in linear time and is compiled once.
+//! loops but `exists` and `all`, which share a budget; every regular expression runs in linear time and is compiled once.
+//!
+//! Where it differs from CEL, on purpose: numbers are one type, so `1 == 1.0` and `1 + 0.5` are what they look like; `has(x)` asks
+//! for any absent part of a path; an entity equals its id; text that a field's type rules out is refused when a rule is loaded; an
+//! unknown escape in text keeps its backslash; `*`, `/`, `%`, `map`, `filter` and text concatenation are left out.
 
 mod eval;
 mod fields;
 mod lex;
 mod parse;
+mod program;
+mod slots;
 
-pub use eval::{Absent, Context, Grant, Vocabulary, evaluate};
+pub use eval::{Absent, BUDGET, Context, Grant, evaluate};
 pub(crate) use eval::{field, glob};
-pub use fields::{is_known, suggest};
-pub use parse::{Comparison, Expr, fields as read_fields, parse};
+pub use fields::{FIELDS, Type, is_known, nearest, suggest};
+pub use parse::{Comparison, Expr, Function, fields as read_fields, parse};
+pub use program::{Compiler, Node, Set};
+pub use slots::{Fact, Paths, Slot, Slots};
 
 use std::fmt;
 

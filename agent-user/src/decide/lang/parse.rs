@@ -1,9 +1,9 @@
 //! Tokens into an expression, checked: known fields, known functions, patterns that compile.
 
-use regex::Regex;
+use regex::{Regex, RegexBuilder};
 
 use super::Fault;
-use super::fields::{is_known, suggest};
+use super::fields::{Type, is_known, nearest, suggest, type_of};
 use super::lex::{Token, tokens};
 use crate::base::Value;
 use crate::base::value::Number;
@@ -11,14 +11,20 @@ use crate::base::value::Number;
 /// Deeper nesting than this is no rule that a person wrote.
 const DEEPEST: usize = 64;
 
+/// Compiled size of one pattern: counted repetitions of counted repetitions grow without end.
+const PATTERN_BYTES: usize = 1 << 20;
+
+/// Words and signs of one expression; a longer one is generated, and a list says it better.
+const LONGEST: usize = 4096;
+
 #[derive(Clone, Debug)]
 pub enum Expr {
     Literal(Value),
     List(Vec<Expr>),
     /// A field of the event, dotted.
     Field(String),
-    /// A list of the pack.
-    NamedList(String),
+    /// A list of the pack, and where it is named.
+    NamedList(String, usize),
     /// A variable of `exists` or `all`, with what is read below it.
     Variable(String, Vec<String>),
     Index(Box<Expr>, Box<Expr>),
@@ -70,37 +76,193 @@ pub enum Function {
     HasSecret,
     /// True when a value holds personal data by its shape.
     HasPersonal,
+    /// Monday to Friday, 8 to 18 o'clock UTC.
+    BusinessHours,
+    /// What a text holds as JSON.
+    Json,
     /// A value as text.
     Text,
 }
 
-/// Name, function, number of arguments; methods count their receiver.
-const FUNCTIONS: &[(&str, Function, usize, bool)] = &[
-    ("startsWith", Function::StartsWith, 2, true),
-    ("endsWith", Function::EndsWith, 2, true),
-    ("contains", Function::Contains, 2, true),
-    ("size", Function::Size, 1, true),
-    ("lowerAscii", Function::Lower, 1, true),
-    ("size", Function::Size, 1, false),
-    ("host_in", Function::HostIn, 2, false),
-    ("cidr", Function::Cidr, 2, false),
-    ("glob", Function::Glob, 2, false),
-    ("granted", Function::Granted, 2, false),
-    ("has_scope", Function::HasScope, 1, false),
-    ("entropy", Function::Entropy, 1, false),
-    ("has_secret", Function::HasSecret, 1, false),
-    ("has_personal", Function::HasPersonal, 1, false),
-    ("text", Function::Text, 1, false),
+use Type::{Any, Bool, List, Number as Num, Text as Txt};
+
+/// A function as rules call it.
+struct Signature {
+    name: &'static str,
+    function: Function,
+    /// What it takes; a method's receiver stands first.
+    takes: &'static [&'static [Type]],
+    gives: Type,
+    method: bool,
+}
+
+const TEXT: &[Type] = &[Txt];
+const LIST: &[Type] = &[List];
+const SIZED: &[Type] = &[Txt, List, Type::Map, Type::Entity];
+const HOLDER: &[Type] = &[Txt, List];
+const USER: &[Type] = &[Txt, Type::Entity];
+const ANYTHING: &[Type] = &[Any, Bool, Num, Txt, List, Type::Map, Type::Entity, Type::Null];
+
+const fn method(name: &'static str, function: Function, takes: &'static [&'static [Type]], gives: Type) -> Signature {
+    Signature { name, function, takes, gives, method: true }
+}
+
+const fn function(name: &'static str, function: Function, takes: &'static [&'static [Type]], gives: Type) -> Signature {
+    Signature { name, function, takes, gives, method: false }
+}
+
+const FUNCTIONS: &[Signature] = &[
+    method("startsWith", Function::StartsWith, &[TEXT, TEXT], Bool),
+    method("endsWith", Function::EndsWith, &[TEXT, TEXT], Bool),
+    method("contains", Function::Contains, &[HOLDER, ANYTHING], Bool),
+    method("size", Function::Size, &[SIZED], Num),
+    method("lowerAscii", Function::Lower, &[TEXT], Txt),
+    function("size", Function::Size, &[SIZED], Num),
+    function("host_in", Function::HostIn, &[TEXT, LIST], Bool),
+    function("cidr", Function::Cidr, &[TEXT, LIST], Bool),
+    function("glob", Function::Glob, &[TEXT, TEXT], Bool),
+    function("granted", Function::Granted, &[USER, TEXT], Bool),
+    function("has_scope", Function::HasScope, &[TEXT], Bool),
+    function("in_business_hours", Function::BusinessHours, &[], Bool),
+    function("entropy", Function::Entropy, &[TEXT], Num),
+    function("has_secret", Function::HasSecret, &[ANYTHING], Bool),
+    function("has_personal", Function::HasPersonal, &[ANYTHING], Bool),
+    function("json", Function::Json, &[TEXT], Any),
+    function("text", Function::Text, &[ANYTHING], Txt),
 ];
+
+impl Function {
+    /// The type of what it gives.
+    fn gives(self) -> Type {
+        FUNCTIONS.iter().find(|known| known.function == self).map_or(Any, |known| known.gives)
+    }
+}
+
+impl Expr {
+    /// What it is known to be without an event.
+    pub fn kind(&self) -> Type {
+        match self {
+            Expr::Literal(Value::Null) => Type::Null,
+            Expr::Literal(Value::Bool(_)) => Bool,
+            Expr::Literal(Value::Number(_)) => Num,
+            Expr::Literal(Value::Text(_)) => Txt,
+            Expr::Literal(Value::List(_)) | Expr::List(_) | Expr::NamedList(..) => List,
+            Expr::Literal(Value::Map(_)) => Type::Map,
+            Expr::Field(name) => type_of(name).unwrap_or(Any),
+            Expr::Variable(..) | Expr::Index(..) => Any,
+            Expr::Not(_)
+            | Expr::And(..)
+            | Expr::Or(..)
+            | Expr::Compare(..)
+            | Expr::In(..)
+            | Expr::Has(_)
+            | Expr::Matches(..)
+            | Expr::Every { .. } => Bool,
+            Expr::Negate(_) | Expr::Add(..) | Expr::Subtract(..) => Num,
+            Expr::Choose(_, one, other) => {
+                if one.kind() == other.kind() {
+                    one.kind()
+                } else {
+                    Any
+                }
+            }
+            Expr::Call(function, _) => function.gives(),
+        }
+    }
+}
 
 /// Parses and checks one expression.
 pub fn parse(text: &str) -> Result<Expr, Fault> {
     let tokens = tokens(text)?;
+    if let Some((at, _)) = tokens.get(LONGEST) {
+        return Err(Fault { at: *at, reason: format!("longer than {LONGEST} words and signs; use a list of the pack") });
+    }
     let mut parser = Parser { tokens, at: 0, variables: Vec::new(), depth: 0 };
     let expression = parser.expression()?;
     match parser.peek() {
-        Token::End => Ok(expression),
-        _ => Err(parser.fault("expected an operator or the end")),
+        Token::End => {}
+        Token::Sign(sign @ ("*" | "/" | "%")) => {
+            return Err(parser.fault(&format!("`{sign}` is not part of this language; compare with a number instead")));
+        }
+        Token::Sign("=") => return Err(parser.fault("`=` is no comparison; did you mean `==`?")),
+        Token::Name(word) if matches!(word.as_str(), "and" | "or" | "not") => {
+            let sign = if word == "and" {
+                "&&"
+            } else if word == "or" {
+                "||"
+            } else {
+                "!"
+            };
+            return Err(parser.fault(&format!("expected an operator or the end; did you mean `{sign}`?")));
+        }
+        _ => return Err(parser.fault("expected an operator or the end")),
+    }
+    wants(&expression, &[Bool], 0, "a condition")?;
+    Ok(expression)
+}
+
+/// Refuses what can never be of one of these types.
+fn wants(expression: &Expr, types: &[Type], at: usize, what: &str) -> Result<(), Fault> {
+    let found = expression.kind();
+    if found == Any || types.contains(&found) {
+        return Ok(());
+    }
+    let named: Vec<&str> = types.iter().filter(|kind| **kind != Any).map(|kind| kind.name()).collect();
+    let shown = match expression {
+        Expr::Field(name) => format!("`{name}`"),
+        _ => "this".into(),
+    };
+    Err(Fault { at, reason: format!("{what} takes {}; {shown} is {}", named.join(" or "), found.name()) })
+}
+
+/// Refuses comparisons that have one answer for every event.
+fn comparable(comparison: Comparison, one: &Expr, other: &Expr, at: usize) -> Result<(), Fault> {
+    let (first, second) = (one.kind(), other.kind());
+    if first == Any || second == Any {
+        return Ok(());
+    }
+    let ordered = !matches!(comparison, Comparison::Equal | Comparison::NotEqual);
+    let entity = |one, other| one == Type::Entity && matches!(other, Txt | Type::Map | Type::Entity);
+    let fits = if ordered {
+        first == second && matches!(first, Bool | Num | Txt)
+    } else {
+        first == second || first == Type::Null || second == Type::Null || entity(first, second) || entity(second, first)
+    };
+    if fits {
+        return Ok(());
+    }
+    let shown = |expression: &Expr| match expression {
+        Expr::Field(name) => format!("`{name}` is {}", expression.kind().name()),
+        _ => format!("this is {}", expression.kind().name()),
+    };
+    let verb = if ordered { "ordered against" } else { "equal to" };
+    let hint = match (one, other) {
+        (Expr::Field(_), Expr::Literal(Value::Text(text))) if first == Num && text.parse::<f64>().is_ok() => {
+            format!("; did you mean `{text}` without quotes?")
+        }
+        (Expr::Field(_), Expr::Literal(literal)) if first == Txt => format!("; did you mean `\"{}\"`?", literal.to_json()),
+        _ => String::new(),
+    };
+    Err(Fault { at, reason: format!("{} and can never be {verb} {}{hint}", shown(one), second.name()) })
+}
+
+impl Expr {
+    /// The expressions that it is made of.
+    pub fn parts(&self) -> Vec<&Expr> {
+        match self {
+            Expr::Field(_) | Expr::Literal(_) | Expr::NamedList(..) | Expr::Variable(..) => Vec::new(),
+            Expr::List(items) | Expr::Call(_, items) => items.iter().collect(),
+            Expr::Not(one) | Expr::Negate(one) | Expr::Has(one) | Expr::Matches(one, _) => vec![one],
+            Expr::Index(one, other)
+            | Expr::And(one, other)
+            | Expr::Or(one, other)
+            | Expr::Compare(_, one, other)
+            | Expr::In(one, other)
+            | Expr::Add(one, other)
+            | Expr::Subtract(one, other) => vec![one, other],
+            Expr::Choose(one, two, three) => vec![one, two, three],
+            Expr::Every { over, body, .. } => vec![over, body],
+        }
     }
 }
 
@@ -108,34 +270,11 @@ pub fn parse(text: &str) -> Result<Expr, Fault> {
 pub fn fields<'a>(expression: &'a Expr, visit: &mut dyn FnMut(&'a str)) {
     match expression {
         Expr::Field(name) => visit(name),
-        Expr::Literal(_) | Expr::NamedList(_) | Expr::Variable(..) => {}
-        Expr::List(items) => items.iter().for_each(|item| fields(item, visit)),
-        Expr::Not(one) | Expr::Negate(one) | Expr::Has(one) | Expr::Matches(one, _) => fields(one, visit),
-        Expr::Index(one, other)
-        | Expr::And(one, other)
-        | Expr::Or(one, other)
-        | Expr::Compare(_, one, other)
-        | Expr::In(one, other)
-        | Expr::Add(one, other)
-        | Expr::Subtract(one, other) => {
-            fields(one, visit);
-            fields(other, visit);
-        }
-        Expr::Choose(one, two, three) => {
-            fields(one, visit);
-            fields(two, visit);
-            fields(three, visit);
-        }
-        Expr::Call(Function::HasScope, arguments) => {
-            visit("token.scopes");
-            arguments.iter().for_each(|argument| fields(argument, visit));
-        }
-        Expr::Call(_, arguments) => arguments.iter().for_each(|argument| fields(argument, visit)),
-        Expr::Every { over, body, .. } => {
-            fields(over, visit);
-            fields(body, visit);
-        }
+        Expr::Call(Function::HasScope, _) => visit("token.scopes"),
+        Expr::Call(Function::BusinessHours, _) => visit("time"),
+        _ => {}
     }
+    expression.parts().into_iter().for_each(|part| fields(part, visit));
 }
 
 struct Parser {
@@ -183,8 +322,10 @@ impl Parser {
         if self.depth > DEEPEST {
             return Err(self.fault("nested too deeply"));
         }
+        let at = self.place();
         let condition = self.or()?;
         let expression = if self.take("?") {
+            wants(&condition, &[Bool], at, "`? :`")?;
             let yes = self.expression()?;
             self.expect(":")?;
             Expr::Choose(Box::new(condition), Box::new(yes), Box::new(self.expression()?))
@@ -196,17 +337,27 @@ impl Parser {
     }
 
     fn or(&mut self) -> Result<Expr, Fault> {
+        let mut at = self.place();
         let mut left = self.and()?;
         while self.take("||") {
-            left = Expr::Or(Box::new(left), Box::new(self.and()?));
+            wants(&left, &[Bool], at, "`||`")?;
+            at = self.place();
+            let right = self.and()?;
+            wants(&right, &[Bool], at, "`||`")?;
+            left = Expr::Or(Box::new(left), Box::new(right));
         }
         Ok(left)
     }
 
     fn and(&mut self) -> Result<Expr, Fault> {
+        let mut at = self.place();
         let mut left = self.relation()?;
         while self.take("&&") {
-            left = Expr::And(Box::new(left), Box::new(self.relation()?));
+            wants(&left, &[Bool], at, "`&&`")?;
+            at = self.place();
+            let right = self.relation()?;
+            wants(&right, &[Bool], at, "`&&`")?;
+            left = Expr::And(Box::new(left), Box::new(right));
         }
         Ok(left)
     }
@@ -220,13 +371,19 @@ impl Parser {
             ("<", Comparison::Less),
             (">", Comparison::Greater),
         ];
+        let at = self.place();
         let mut left = self.sum()?;
         loop {
             if let Some((_, comparison)) = SIGNS.iter().find(|(sign, _)| self.take(sign)) {
-                left = Expr::Compare(*comparison, Box::new(left), Box::new(self.sum()?));
+                let right = self.sum()?;
+                comparable(*comparison, &left, &right, at)?;
+                left = Expr::Compare(*comparison, Box::new(left), Box::new(right));
             } else if *self.peek() == Token::Name("in".into()) {
                 self.next();
-                left = Expr::In(Box::new(left), Box::new(self.sum()?));
+                let at = self.place();
+                let right = self.sum()?;
+                wants(&right, &[List, Type::Map, Type::Entity], at, "`in`")?;
+                left = Expr::In(Box::new(left), Box::new(right));
             } else {
                 return Ok(left);
             }
@@ -234,15 +391,19 @@ impl Parser {
     }
 
     fn sum(&mut self) -> Result<Expr, Fault> {
+        let mut at = self.place();
         let mut left = self.unary()?;
         loop {
-            if self.take("+") {
-                left = Expr::Add(Box::new(left), Box::new(self.unary()?));
-            } else if self.take("-") {
-                left = Expr::Subtract(Box::new(left), Box::new(self.unary()?));
-            } else {
+            let plus = self.take("+");
+            if !plus && !self.take("-") {
                 return Ok(left);
             }
+            wants(&left, &[Num], at, "arithmetic")?;
+            at = self.place();
+            let right = self.unary()?;
+            wants(&right, &[Num], at, "arithmetic")?;
+            let (left_side, right_side) = (Box::new(left), Box::new(right));
+            left = if plus { Expr::Add(left_side, right_side) } else { Expr::Subtract(left_side, right_side) };
         }
     }
 
@@ -252,9 +413,15 @@ impl Parser {
             return Err(self.fault("nested too deeply"));
         }
         let expression = if self.take("!") {
-            Expr::Not(Box::new(self.unary()?))
+            let at = self.place();
+            let one = self.unary()?;
+            wants(&one, &[Bool], at, "`!`")?;
+            Expr::Not(Box::new(one))
         } else if self.take("-") {
-            Expr::Negate(Box::new(self.unary()?))
+            let at = self.place();
+            let one = self.unary()?;
+            wants(&one, &[Num], at, "`-`")?;
+            Expr::Negate(Box::new(one))
         } else {
             self.postfix()?
         };
@@ -275,6 +442,10 @@ impl Parser {
                     return Err(Fault { at: place, reason: "expected a name after the dot".into() });
                 };
                 if !self.take("(") {
+                    if matches!(left, Expr::Index(..)) {
+                        left = Expr::Index(Box::new(left), Box::new(Expr::Literal(Value::text(name))));
+                        continue;
+                    }
                     return Err(Fault { at: place, reason: format!("`{name}` is no method; fields are read by name only") });
                 }
                 left = self.method(left, &name, place)?;
@@ -338,7 +509,7 @@ impl Parser {
             return Ok(Expr::Variable(variable, path));
         }
         if path[0] == "list" && path.len() == 2 {
-            return Ok(Expr::NamedList(path.remove(1)));
+            return Ok(Expr::NamedList(path.remove(1), place));
         }
         let dotted = path.join(".");
         if !is_known(&dotted) {
@@ -367,19 +538,24 @@ impl Parser {
         match name {
             "exists" | "all" => self.every(receiver, name == "exists"),
             "matches" => {
+                wants(&receiver, TEXT, place, "`matches`")?;
                 let pattern_place = self.place();
                 let arguments = self.items(")")?;
                 let [Expr::Literal(Value::Text(pattern))] = arguments.as_slice() else {
                     return Err(Fault { at: pattern_place, reason: "matches() takes a pattern in quotes".into() });
                 };
                 // The default limit of the crate bounds the compiled size; matching is linear in the text.
-                let regex = Regex::new(pattern).map_err(|error| Fault {
+                let regex = RegexBuilder::new(pattern).size_limit(PATTERN_BYTES).build().map_err(|error| Fault {
                     at: pattern_place,
                     reason: format!("pattern: {}", error.to_string().lines().last().unwrap_or("invalid")),
                 })?;
                 Ok(Expr::Matches(Box::new(receiver), regex))
             }
             _ => {
+                // Before its arguments: a misspelled `exists` would have them judged as fields.
+                if !FUNCTIONS.iter().any(|known| known.name == name) {
+                    return self.call(name, true, Vec::new(), place);
+                }
                 let mut arguments = vec![receiver];
                 arguments.extend(self.items(")")?);
                 self.call(name, true, arguments, place)
@@ -393,27 +569,41 @@ impl Parser {
             return Err(Fault { at: place, reason: "expected a variable name".into() });
         };
         self.expect(",")?;
+        wants(&over, &[List, Type::Map, Type::Entity], place, if any { "`exists`" } else { "`all`" })?;
         self.variables.push(variable.clone());
+        let at = self.place();
         let body = self.expression()?;
         self.variables.pop();
+        wants(&body, &[Bool], at, if any { "`exists`" } else { "`all`" })?;
         self.expect(")")?;
         Ok(Expr::Every { any, over: Box::new(over), variable, body: Box::new(body) })
     }
 
     fn call(&self, name: &str, method: bool, arguments: Vec<Expr>, place: usize) -> Result<Expr, Fault> {
-        let found = FUNCTIONS.iter().find(|(known, _, _, as_method)| *known == name && *as_method == method);
-        let Some((_, function, count, _)) = found else {
-            let near = FUNCTIONS.iter().map(|(known, ..)| *known).find(|known| strsim::damerau_levenshtein(known, name) <= 2);
-            let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+        let Some(found) = FUNCTIONS.iter().find(|known| known.name == name && known.method == method) else {
+            let other = FUNCTIONS.iter().find(|known| known.name == name);
+            let hint = match other {
+                Some(_) if method => format!("; did you mean `{name}(…)`?"),
+                Some(_) => format!("; did you mean `….{name}(…)`?"),
+                None => nearest(name, NAMES.iter().copied().chain(FUNCTIONS.iter().map(|known| known.name)))
+                    .map(|near| format!("; did you mean `{near}`?"))
+                    .unwrap_or_default(),
+            };
             return Err(Fault { at: place, reason: format!("unknown function `{name}`{hint}") });
         };
-        if arguments.len() != *count {
-            let expected = count - usize::from(method);
+        if arguments.len() != found.takes.len() {
+            let expected = found.takes.len() - usize::from(method);
             return Err(Fault {
                 at: place,
                 reason: format!("`{name}` takes {expected} argument{}", if expected == 1 { "" } else { "s" }),
             });
         }
-        Ok(Expr::Call(*function, arguments))
+        for (argument, types) in arguments.iter().zip(found.takes) {
+            wants(argument, types, place, &format!("`{name}`"))?;
+        }
+        Ok(Expr::Call(found.function, arguments))
     }
 }
+
+/// What is written like a function and is none of the table.
+const NAMES: [&str; 4] = ["has", "exists", "all", "matches"];

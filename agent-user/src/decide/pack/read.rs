@@ -1,437 +1,23 @@
-//! A pack: one TOML file with vocabulary and rules. Strict: an unknown key, field or function is a fault with line and column.
+//! The reader: what is written becomes what is used, or faults that name file, line and column.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use toml::Spanned;
 
-use super::event::ANSWER_FIELDS;
-use super::lang::{Expr, Grant, is_known, parse, read_fields, suggest};
-use super::{RuleRef, Severity};
+use super::raw::{RawDriftAlert, RawHead, RawMatch, RawMode, RawOrder, RawPack, RawRule, RawSeverity, RawTest, RawUnknown};
+use super::{Block, Condition, Drift, Exception, Fault, Filter, Match, Mode, NamedList, Pack, Rule, Test};
 use crate::base::Value;
+use crate::base::limits::RULE_KEYS;
 use crate::base::value::Number;
-
-/// A fault of a rule file: `file:line:column: reason`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
-    pub file: String,
-    pub line: usize,
-    pub column: usize,
-    pub reason: String,
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}: {}", self.file, self.line, self.column, self.reason)
-    }
-}
-
-/// A pack as written and checked.
-#[derive(Clone, Debug)]
-pub struct Pack {
-    pub name: Arc<str>,
-    pub version: Arc<str>,
-    /// SHA-256 of the file, hex.
-    pub hash: Arc<str>,
-    pub file: String,
-    pub lists: BTreeMap<String, NamedList>,
-    pub operations: Vec<Operation>,
-    pub grants: Vec<Grant>,
-    pub filters: Vec<Filter>,
-    pub rules: Vec<Rule>,
-}
-
-#[derive(Clone, Debug)]
-pub struct NamedList {
-    pub values: Vec<Value>,
-    /// Adds to the list of that name in another pack instead of replacing it.
-    pub append: bool,
-}
-
-/// Names an API call.
-#[derive(Clone, Debug)]
-pub struct Operation {
-    pub id: Arc<str>,
-    pub pattern: Pattern,
-    pub effect: Option<Arc<str>>,
-    /// `type`, then `id`, `owner`, `tenant` by their sources.
-    pub object: BTreeMap<String, String>,
-    pub arg: BTreeMap<String, String>,
-    pub returns: BTreeMap<String, String>,
-}
-
-#[derive(Clone, Debug)]
-pub enum Pattern {
-    /// `POST host/path/{name}`; a method or host of `*` takes any.
-    Http { method: String, host: String, path: Vec<String> },
-    /// `mcp:tool`, `tool:name`, `a2a:method`: the inferred operation, as a glob.
-    Inferred(String),
-}
-
-/// An exclusion for named rules.
-#[derive(Clone, Debug)]
-pub struct Filter {
-    pub rules: Vec<String>,
-    pub exception: Exception,
-}
-
-/// Field values that make a match no violation.
-#[derive(Clone, Debug)]
-pub struct Exception {
-    pub fields: Vec<(String, Value)>,
-    pub why: Option<String>,
-    /// Seconds since the epoch after which it no longer holds.
-    pub until: Option<i64>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    Alert,
-    Shadow,
-    Off,
-}
-
-#[derive(Clone, Debug)]
-pub struct Rule {
-    pub reference: Arc<RuleRef>,
-    pub severity: Severity,
-    pub when: Option<Condition>,
-    pub block: Option<Block>,
-    pub except: Vec<Exception>,
-    pub tags: Vec<Arc<str>>,
-    pub fix: Arc<str>,
-    pub why: Arc<str>,
-    pub mode: Mode,
-    pub group: Vec<String>,
-    pub quiet: Duration,
-    pub tests: Vec<Test>,
-    pub line: usize,
-}
-
-/// An expression with what it reads.
-#[derive(Clone, Debug)]
-pub struct Condition {
-    pub text: String,
-    pub expression: Expr,
-    pub fields: Vec<String>,
-    /// It can be judged only when the answer is in.
-    pub reads_answer: bool,
-}
-
-/// What a rule remembers between events.
-#[derive(Clone, Debug)]
-pub enum Block {
-    Count { by: Vec<String>, within: Duration, over: u64 },
-    Distinct { of: String, by: Vec<String>, within: Duration, over: u64 },
-    Sum { of: String, by: Vec<String>, within: Duration, over: f64 },
-    Sequence { steps: Vec<Condition>, same: Vec<String>, within: Duration, without: Option<Condition>, ordered: bool },
-    Needs { earlier: Condition, same: Vec<String>, within: Duration, use_once: bool, voided_by: Option<Condition> },
-    Then { later: Condition, same: Vec<String>, within: Duration },
-    Owned { object: String, by: String, unknown: bool, learn: Duration },
-    Flow { from: Condition, to: Condition, within: Duration, overlap: usize, not_from: Vec<String> },
-    Drift { of: String, key: Vec<String>, learn: Duration, alert: Drift },
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Drift {
-    New,
-    Changed,
-    Rare,
-}
-
-#[derive(Clone, Debug)]
-pub struct Test {
-    pub name: String,
-    pub events: Vec<Value>,
-    pub alerts: usize,
-    pub line: usize,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawPack {
-    pack: RawHead,
-    #[serde(default)]
-    list: BTreeMap<String, RawList>,
-    #[serde(default)]
-    operation: Vec<RawOperation>,
-    #[serde(default)]
-    #[expect(dead_code, reason = "checked for shape")]
-    identity: Vec<RawIdentity>,
-    #[serde(default)]
-    grant: Vec<RawGrant>,
-    #[serde(default)]
-    filter: Vec<RawFilter>,
-    #[serde(default)]
-    rule: Vec<RawRule>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "keys that people may write; the engine range is checked by hand")]
-struct RawHead {
-    name: String,
-    version: String,
-    engine: Option<String>,
-    description: Option<String>,
-    #[serde(default)]
-    requires: Vec<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum RawList {
-    Values(Vec<toml::Value>),
-    Table(RawListTable),
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawListTable {
-    values: Vec<toml::Value>,
-    merge: Option<Merge>,
-}
-
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Merge {
-    Append,
-    Replace,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawOperation {
-    id: String,
-    #[serde(rename = "match")]
-    pattern: Spanned<String>,
-    effect: Option<Spanned<String>>,
-    #[serde(default)]
-    object: BTreeMap<String, String>,
-    #[serde(default)]
-    arg: BTreeMap<String, String>,
-    #[serde(default)]
-    returns: BTreeMap<String, String>,
-}
-
-/// Which of the sources that were found names the user, tenant and agent of a host. Sources are read in a fixed order of trust;
-/// the keys are accepted so that a pack can state what it expects.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "keys that people may write")]
-struct RawIdentity {
-    #[serde(rename = "for")]
-    host: String,
-    #[serde(default)]
-    user: Vec<String>,
-    #[serde(default)]
-    tenant: Vec<String>,
-    #[serde(default)]
-    agent: Vec<String>,
-    #[serde(default)]
-    scopes: Vec<String>,
-    #[serde(default)]
-    trust_headers_from: Vec<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawGrant {
-    who: RawWho,
-    ops: Vec<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawWho {
-    role: Option<String>,
-    user: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawFilter {
-    rules: Vec<String>,
-    except: Spanned<toml::Table>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawRule {
-    id: Spanned<String>,
-    title: String,
-    severity: RawSeverity,
-    when: Option<Spanned<String>>,
-    count: Option<RawCount>,
-    distinct: Option<RawDistinct>,
-    sum: Option<RawSum>,
-    sequence: Option<RawSequence>,
-    needs: Option<RawNeeds>,
-    then: Option<RawThen>,
-    owned: Option<RawOwned>,
-    flow: Option<RawFlow>,
-    drift: Option<RawDrift>,
-    #[serde(default)]
-    except: Vec<Spanned<toml::Table>>,
-    #[serde(default)]
-    tags: Vec<String>,
-    #[serde(default)]
-    fix: String,
-    #[serde(default)]
-    why: String,
-    #[serde(default)]
-    #[expect(dead_code, reason = "documentation for the reader of the pack")]
-    false_positives: Option<String>,
-    mode: Option<RawMode>,
-    group: Option<Vec<Spanned<String>>>,
-    quiet: Option<Spanned<String>>,
-    #[serde(default)]
-    test: Vec<Spanned<RawTest>>,
-}
-
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum RawSeverity {
-    Info,
-    Low,
-    Medium,
-    High,
-    Critical,
-}
-
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum RawMode {
-    Alert,
-    Shadow,
-    Off,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawCount {
-    #[serde(default)]
-    by: Vec<Spanned<String>>,
-    within: Spanned<String>,
-    over: u64,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawDistinct {
-    of: Spanned<String>,
-    #[serde(default)]
-    by: Vec<Spanned<String>>,
-    within: Spanned<String>,
-    over: u64,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawSum {
-    of: Spanned<String>,
-    #[serde(default)]
-    by: Vec<Spanned<String>>,
-    within: Spanned<String>,
-    over: toml::Value,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawSequence {
-    steps: Vec<Spanned<String>>,
-    #[serde(default)]
-    same: Vec<Spanned<String>>,
-    within: Spanned<String>,
-    without: Option<Spanned<String>>,
-    order: Option<RawOrder>,
-}
-
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum RawOrder {
-    Strict,
-    Any,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawNeeds {
-    earlier: Spanned<String>,
-    #[serde(default)]
-    same: Vec<Spanned<String>>,
-    within: Spanned<String>,
-    #[serde(default)]
-    use_once: bool,
-    voided_by: Option<Spanned<String>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawThen {
-    later: Spanned<String>,
-    #[serde(default)]
-    same: Vec<Spanned<String>>,
-    within: Spanned<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawOwned {
-    object: String,
-    by: Spanned<String>,
-    unknown: Option<RawUnknown>,
-    learn: Option<Spanned<String>>,
-}
-
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum RawUnknown {
-    Alert,
-    Ignore,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawFlow {
-    from: Spanned<String>,
-    to: Spanned<String>,
-    within: Spanned<String>,
-    overlap: Option<usize>,
-    not_from: Option<Spanned<toml::Value>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawDrift {
-    of: Spanned<String>,
-    key: Vec<Spanned<String>>,
-    learn: Option<Spanned<String>>,
-    alert: RawDriftAlert,
-}
-
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum RawDriftAlert {
-    New,
-    Changed,
-    Rare,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawTest {
-    name: String,
-    events: Vec<toml::Table>,
-    alerts: usize,
-}
+use crate::decide::event::ANSWER_FIELDS;
+use crate::decide::lang::{Expr, Grant, Node, is_known, nearest, parse, read_fields, suggest};
+use crate::decide::{RuleRef, Severity};
 
 /// Effects that rules and vocabularies speak of.
-const EFFECTS: [&str; 8] = ["read", "write", "delete", "money", "admin", "egress", "approve", "exec"];
+pub(super) const EFFECTS: [&str; 8] = ["read", "write", "delete", "money", "admin", "egress", "approve", "exec"];
 
 /// Groups close after this when a rule says nothing else.
 const QUIET: Duration = Duration::from_secs(10 * 60);
@@ -439,31 +25,42 @@ const QUIET: Duration = Duration::from_secs(10 * 60);
 /// Largest rule file: packs are written by hand.
 const FILE_BYTES: usize = 4 << 20;
 
-/// Reads and checks one file; every fault of its rules is reported, not the first alone.
+/// Version of the engine that `pack.engine` is compared with.
+const ENGINE: &str = env!("CARGO_PKG_VERSION");
+
+/// Largest counter threshold: what is above it is a budget, and `sum` counts it.
+const HIGHEST: u64 = 100_000;
+
+/// Reads and checks one file; every fault is reported, not the first alone.
 pub fn read(file: &str, text: &str) -> Result<Pack, Vec<Fault>> {
     let reader = Reader { file, text };
     if text.len() > FILE_BYTES {
-        return Err(vec![reader.fault(0, format!("longer than {FILE_BYTES} bytes"))]);
+        return Err(vec![reader.fault(0, format!("longer than {FILE_BYTES} bytes; split the pack"))]);
     }
     let raw: RawPack = toml::from_str(text).map_err(|error| {
         let at = error.span().map_or(0, |span| span.start);
         vec![reader.fault(at, toml_reason(error.message()))]
     })?;
+    let mut faults = Vec::new();
     let head = Head {
-        name: raw.pack.name.as_str().into(),
-        version: raw.pack.version.as_str().into(),
+        name: raw.pack.name.get_ref().as_str().into(),
+        version: raw.pack.version.get_ref().as_str().into(),
         hash: hex(&Sha256::digest(text.as_bytes())).into(),
     };
-    let mut faults = Vec::new();
+    let requires = reader.head(&raw.pack, &mut faults);
     let mut rules = Vec::new();
     let mut ids: BTreeMap<String, usize> = BTreeMap::new();
     for rule in raw.rule {
         let at = rule.id.span().start;
         if let Some(before) = ids.insert(rule.id.get_ref().clone(), at) {
-            faults.push(
-                reader
-                    .fault(at, format!("rule {} is defined twice; first in line {}", rule.id.get_ref(), reader.place(before).0)),
-            );
+            faults.push(reader.fault(
+                at,
+                format!(
+                    "rule {} is defined twice; first in line {}; give this one an id of its own",
+                    rule.id.get_ref(),
+                    reader.place(before).0
+                ),
+            ));
         }
         match reader.rule(&head, rule) {
             Ok(rule) => rules.push(rule),
@@ -471,20 +68,56 @@ pub fn read(file: &str, text: &str) -> Result<Pack, Vec<Fault>> {
         }
     }
     let mut operations = Vec::new();
+    let mut named: BTreeMap<String, usize> = BTreeMap::new();
     for operation in raw.operation {
+        let (at, id, pattern) = (operation.id.span().start, operation.id.get_ref().clone(), operation.pattern.get_ref().clone());
+        // One operation may have several patterns; the same line twice is a slip.
+        if let Some(before) = named.insert(format!("{id} {pattern}"), at) {
+            faults.push(reader.fault(at, format!("operation {id} is written twice; first in line {}", reader.place(before).0)));
+        }
         match reader.operation(operation) {
             Ok(operation) => operations.push(operation),
-            Err(fault) => faults.push(fault),
+            Err(mut found) => faults.append(&mut found),
         }
+    }
+    for identity in &raw.identity {
+        faults.extend(reader.identity(identity));
     }
     let mut filters = Vec::new();
     for filter in raw.filter {
         match reader.exception(&filter.except) {
-            Ok(exception) => filters.push(Filter { rules: filter.rules, exception }),
+            Ok(exception) => {
+                let rules = filter.rules.into_iter().map(|id| {
+                    let fault = reader.fault(id.span().start, format!("no rule is called {}", id.get_ref()));
+                    (id.into_inner(), fault)
+                });
+                filters.push(Filter { rules: rules.collect(), exception });
+            }
             Err(fault) => faults.push(fault),
         }
     }
+    let mut lists = BTreeMap::new();
+    for (name, written) in raw.list {
+        match reader.list(&written) {
+            Ok(list) => {
+                lists.insert(name, list);
+            }
+            Err(fault) => faults.push(fault),
+        }
+    }
+    let mut grants = Vec::new();
+    for grant in raw.grant {
+        let (at, who) = (grant.who.span().start, grant.who.into_inner());
+        if who.role.is_some() == who.user.is_some() {
+            faults.push(reader.fault(at, "a grant names a `role` or a `user`, one of them"));
+        }
+        if grant.ops.is_empty() {
+            faults.push(reader.fault(at, "a grant names operations, for example `ops = [\"account.*\"]`"));
+        }
+        grants.push(Grant { user: who.user, role: who.role, ops: grant.ops.into_iter().map(Spanned::into_inner).collect() });
+    }
     if !faults.is_empty() {
+        faults.sort_by_key(|fault| (fault.line, fault.column));
         return Err(faults);
     }
     Ok(Pack {
@@ -492,9 +125,10 @@ pub fn read(file: &str, text: &str) -> Result<Pack, Vec<Fault>> {
         version: head.version,
         hash: head.hash,
         file: file.into(),
-        lists: raw.list.into_iter().map(|(name, list)| (name, named_list(list))).collect(),
+        requires,
+        lists,
         operations,
-        grants: raw.grant.into_iter().map(|grant| Grant { user: grant.who.user, role: grant.who.role, ops: grant.ops }).collect(),
+        grants,
         filters,
         rules,
     })
@@ -506,21 +140,93 @@ struct Head {
     hash: Arc<str>,
 }
 
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     file: &'a str,
     text: &'a str,
 }
 
 impl Reader<'_> {
-    fn place(&self, at: usize) -> (usize, usize) {
-        let before = &self.text[..at.min(self.text.len())];
+    pub(super) fn place(&self, at: usize) -> (usize, usize) {
+        let before = self.text.get(..at).unwrap_or(self.text);
         let start = before.rfind('\n').map_or(0, |newline| newline + 1);
         (before.matches('\n').count() + 1, before[start..].chars().count() + 1)
     }
 
-    fn fault(&self, at: usize, reason: impl Into<String>) -> Fault {
+    pub(super) fn fault(&self, at: usize, reason: impl Into<String>) -> Fault {
         let (line, column) = self.place(at);
         Fault { file: self.file.into(), line, column, reason: reason.into() }
+    }
+
+    /// Name, version and engine of the pack; gives what it requires.
+    fn head(&self, raw: &RawHead, faults: &mut Vec<Fault>) -> Vec<(String, Fault)> {
+        for (name, what) in [(&raw.name, "name"), (&raw.version, "version")] {
+            if name.get_ref().trim().is_empty() {
+                faults.push(self.fault(name.span().start, format!("a pack needs a {what}")));
+            }
+        }
+        if let Some(engine) = &raw.engine {
+            match fits(engine.get_ref()) {
+                Some(true) => {}
+                Some(false) => faults.push(self.fault(
+                    engine.span().start,
+                    format!("this pack is for engine {}; this is {ENGINE}: use the pack's version for it", engine.get_ref()),
+                )),
+                None => faults.push(self.fault(engine.span().start, "a range is such as `>=0.1, <0.2`")),
+            }
+        }
+        let requires = raw.requires.iter();
+        requires
+            .map(|name| {
+                let fault = self.fault(name.span().start, format!("the pack {} is required and not there", name.get_ref()));
+                (name.get_ref().clone(), fault)
+            })
+            .collect()
+    }
+
+    fn identity(&self, raw: &super::raw::RawIdentity) -> Vec<Fault> {
+        const SOURCES: [&str; 5] = ["jwt", "header", "path", "proc", "query"];
+        let mut faults = Vec::new();
+        for source in raw.user.iter().chain(&raw.tenant).chain(&raw.agent).chain(&raw.scopes) {
+            let front = source.get_ref().split_once(':').map(|(front, _)| front);
+            if !front.is_some_and(|front| SOURCES.contains(&front)) {
+                let hint = nearest(source.get_ref(), SOURCES.iter().copied()).map(|near| format!("; did you mean `{near}:…`?"));
+                let hint = hint.unwrap_or_else(|| "; one of jwt:, header:, path:, query:, proc:".into());
+                faults.push(self.fault(source.span().start, format!("unknown source `{}`{hint}", source.get_ref())));
+            }
+        }
+        for network in &raw.trust_headers_from {
+            let address = network.get_ref().split('/').next().unwrap_or_default();
+            if address.parse::<std::net::IpAddr>().is_err() {
+                faults.push(self.fault(network.span().start, "a network is such as `10.2.0.0/16`"));
+            }
+        }
+        faults
+    }
+
+    /// `name = [...]`, or a table with `values` and `merge = "append"`.
+    fn list(&self, written: &Spanned<toml::Value>) -> Result<NamedList, Fault> {
+        let at = written.span().start;
+        let shape = || self.fault(at, "a list is `[\"a\", \"b\"]` or `{ values = [\"a\"], merge = \"append\" }`");
+        let (items, append) = match written.get_ref() {
+            toml::Value::Array(items) => (items, false),
+            toml::Value::Table(table) => {
+                if let Some(key) = table.keys().find(|key| !["values", "merge"].contains(&key.as_str())) {
+                    let hint = nearest(key, ["values", "merge"].into_iter()).map(|near| format!("; did you mean `{near}`?"));
+                    return Err(self.fault(at, format!("unknown key `{key}`{}", hint.unwrap_or_default())));
+                }
+                let append = match table.get("merge").map(toml::Value::as_str) {
+                    None | Some(Some("replace")) => false,
+                    Some(Some("append")) => true,
+                    Some(_) => return Err(self.fault(at, "`merge` is `append` or `replace`")),
+                };
+                (table.get("values").and_then(toml::Value::as_array).ok_or_else(shape)?, append)
+            }
+            _ => return Err(shape()),
+        };
+        if items.iter().any(|item| item.is_table() || item.is_array()) {
+            return Err(self.fault(at, "a list holds texts, numbers and truth values, no lists or tables"));
+        }
+        Ok(NamedList { values: items.iter().cloned().map(value).collect(), append, line: self.place(at).0 })
     }
 
     fn rule(&self, head: &Head, raw: RawRule) -> Result<Rule, Vec<Fault>> {
@@ -533,6 +239,13 @@ impl Reader<'_> {
         }
         let mut block = None;
         keep(self.block(&raw, at).map(|found| block = found));
+        let id = raw.id.get_ref();
+        if id.is_empty() || !id.chars().all(|letter| letter.is_ascii_alphanumeric() || ".-_:".contains(letter)) {
+            faults.push(self.fault(at, "an id has letters, digits and . - _ :, for example `refunds.above-limit`"));
+        }
+        if raw.title.get_ref().trim().is_empty() {
+            faults.push(self.fault(raw.title.span().start, "a title says what happened in one line"));
+        }
         if raw.when.is_none() && block.is_none() && faults.is_empty() {
             faults.push(self.fault(at, "a rule needs `when` or a state block"));
         }
@@ -551,19 +264,24 @@ impl Reader<'_> {
         let mut tests = Vec::new();
         for test in raw.test {
             let line = self.place(test.span().start).0;
-            let test = test.into_inner();
-            tests.push(Test {
-                name: test.name,
-                events: test.events.into_iter().map(|event| value(toml::Value::Table(event))).collect(),
-                alerts: test.alerts,
-                line,
-            });
+            match self.test(test.into_inner(), line) {
+                Ok(test) => tests.push(test),
+                Err(fault) => faults.push(fault),
+            }
         }
+        let max_keys = match &raw.max_keys {
+            None => RULE_KEYS,
+            Some(keys) if (1..=1_000_000).contains(keys.get_ref()) => *keys.get_ref(),
+            Some(keys) => {
+                faults.push(self.fault(keys.span().start, "`max_keys` is a number from 1 to 1000000"));
+                RULE_KEYS
+            }
+        };
         match (group, quiet) {
             (Ok(group), Ok(quiet)) if faults.is_empty() => Ok(Rule {
                 reference: Arc::new(RuleRef {
                     id: raw.id.get_ref().as_str().into(),
-                    title: raw.title.into(),
+                    title: raw.title.into_inner().into(),
                     version: head.version.clone(),
                     pack: head.name.clone(),
                     pack_hash: head.hash.clone(),
@@ -578,9 +296,10 @@ impl Reader<'_> {
                 when,
                 block,
                 except,
-                tags: raw.tags.into_iter().map(Arc::from).collect(),
+                tags: raw.tags.into_iter().map(|tag| Arc::from(tag.into_inner())).collect(),
                 fix: raw.fix.into(),
                 why: raw.why.into(),
+                false_positives: raw.false_positives.into(),
                 mode: match raw.mode {
                     Some(RawMode::Shadow) => Mode::Shadow,
                     Some(RawMode::Off) => Mode::Off,
@@ -589,6 +308,7 @@ impl Reader<'_> {
                 group,
                 quiet,
                 tests,
+                max_keys,
                 line: self.place(at).0,
             }),
             (group, quiet) => {
@@ -597,6 +317,49 @@ impl Reader<'_> {
                 Err(faults)
             }
         }
+    }
+
+    /// Field names in events are checked, too: a misspelled one would make a silent test pass for ever.
+    fn test(&self, raw: RawTest, line: usize) -> Result<Test, Fault> {
+        let mut events = Vec::with_capacity(raw.events.len());
+        for event in raw.events {
+            let at = event.span().start;
+            let event = value(toml::Value::Table(event.into_inner()));
+            let mut names = Vec::new();
+            names_of("", &event, &mut names);
+            if let Some(name) = names.iter().find(|name| *name != "after" && !is_known(name)) {
+                let hint = suggest(name).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
+                return Err(self.fault(at, format!("unknown field `{name}` in a test{hint}")));
+            }
+            if event.get("after").is_some_and(|after| after.as_str().and_then(duration).is_none()) {
+                return Err(self.fault(at, "`after` is a duration such as `5m`"));
+            }
+            events.push(event);
+        }
+        if events.is_empty() {
+            return Err(Fault { file: self.file.into(), line, column: 1, reason: "a test has at least one event".into() });
+        }
+        Ok(Test { name: raw.name, events, alerts: raw.alerts, line })
+    }
+
+    fn over(&self, over: &Spanned<u64>) -> Result<u64, Fault> {
+        if *over.get_ref() <= HIGHEST {
+            return Ok(*over.get_ref());
+        }
+        Err(self.fault(over.span().start, format!("`over` is at most {HIGHEST}; a budget above it is a `sum`")))
+    }
+
+    /// A window is longer than nothing and at most 30 days.
+    fn window(&self, text: &Spanned<String>) -> Result<Duration, Fault> {
+        const LONGEST: Duration = Duration::from_secs(30 * 86_400);
+        let window = self.duration(text)?;
+        if window.is_zero() {
+            return Err(self.fault(text.span().start, "a window of no length holds nothing; for example `15m`"));
+        }
+        if window > LONGEST {
+            return Err(self.fault(text.span().start, "a window is at most `30d`: state is kept no longer"));
+        }
+        Ok(window)
     }
 
     fn block(&self, raw: &RawRule, at: usize) -> Result<Option<Block>, Fault> {
@@ -622,37 +385,39 @@ impl Reader<'_> {
             needs_when("count")?;
             return Ok(Some(Block::Count {
                 by: self.names(&block.by)?,
-                within: self.duration(&block.within)?,
-                over: block.over,
+                within: self.window(&block.within)?,
+                over: self.over(&block.over)?,
             }));
         }
         if let Some(block) = &raw.distinct {
             needs_when("distinct")?;
-            let (of, by, within) = (self.name(&block.of)?, self.names(&block.by)?, self.duration(&block.within)?);
-            return Ok(Some(Block::Distinct { of, by, within, over: block.over }));
+            let (of, by, within) = (self.name(&block.of)?, self.names(&block.by)?, self.window(&block.within)?);
+            return Ok(Some(Block::Distinct { of, by, within, over: self.over(&block.over)? }));
         }
         if let Some(block) = &raw.sum {
             needs_when("sum")?;
-            let over = block.over.as_float().or(block.over.as_integer().map(|number| number as f64));
-            let over = over.ok_or_else(|| self.fault(block.of.span().start, "`over` is a number"))?;
+            let written = block.over.get_ref();
+            let over = written.as_float().or(written.as_integer().map(|number| number as f64)).filter(|over| over.is_finite());
+            let over = over.ok_or_else(|| self.fault(block.over.span().start, "`over` is a number"))?;
             return Ok(Some(Block::Sum {
                 of: self.name(&block.of)?,
                 by: self.names(&block.by)?,
-                within: self.duration(&block.within)?,
+                within: self.window(&block.within)?,
                 over,
             }));
         }
         if let Some(block) = &raw.sequence {
-            if block.steps.len() < 2 {
-                return Err(self.fault(at, "a sequence has at least two steps"));
+            let written = block.steps.get_ref();
+            if !(2..=16).contains(&written.len()) {
+                return Err(self.fault(block.steps.span().start, "a sequence has two to sixteen steps"));
             }
-            let steps = block.steps.iter().map(|step| self.condition(step)).collect::<Result<_, _>>()?;
+            let steps = written.iter().map(|step| self.condition(step)).collect::<Result<_, _>>()?;
             let without = block.without.as_ref().map(|text| self.condition(text)).transpose()?;
             let ordered = !matches!(block.order, Some(RawOrder::Any));
             return Ok(Some(Block::Sequence {
                 steps,
                 same: self.names(&block.same)?,
-                within: self.duration(&block.within)?,
+                within: self.window(&block.within)?,
                 without,
                 ordered,
             }));
@@ -662,7 +427,7 @@ impl Reader<'_> {
             return Ok(Some(Block::Needs {
                 earlier: self.condition(&block.earlier)?,
                 same: self.names(&block.same)?,
-                within: self.duration(&block.within)?,
+                within: self.window(&block.within)?,
                 use_once: block.use_once,
                 voided_by: block.voided_by.as_ref().map(|text| self.condition(text)).transpose()?,
             }));
@@ -672,7 +437,7 @@ impl Reader<'_> {
             return Ok(Some(Block::Then {
                 later: self.condition(&block.later)?,
                 same: self.names(&block.same)?,
-                within: self.duration(&block.within)?,
+                within: self.window(&block.within)?,
             }));
         }
         if let Some(block) = &raw.owned {
@@ -689,8 +454,13 @@ impl Reader<'_> {
             return Ok(Some(Block::Flow {
                 from: self.condition(&block.from)?,
                 to: self.condition(&block.to)?,
-                within: self.duration(&block.within)?,
+                within: self.window(&block.within)?,
                 overlap: block.overlap.unwrap_or(1).max(1),
+                kind: match block.kind {
+                    Some(RawMatch::Values) => Match::Values,
+                    Some(RawMatch::Text) => Match::Text,
+                    Some(RawMatch::Any) | None => Match::Any,
+                },
                 not_from,
             }));
         }
@@ -711,12 +481,15 @@ impl Reader<'_> {
 
     /// Faults inside the expression are placed in the file: exact for literal strings, whose text stands as it is.
     fn condition(&self, text: &Spanned<String>) -> Result<Condition, Fault> {
-        let expression = parse(text.get_ref()).map_err(|fault| {
-            let span = text.span();
-            let written = &self.text[span.clone()];
-            let start = written.find(text.get_ref().as_str()).map_or(span.start, |quote| span.start + quote + fault.at);
-            self.fault(start, fault.reason)
-        })?;
+        let span = text.span();
+        let written = self.text.get(span.clone()).unwrap_or_default();
+        let quote = written.find(text.get_ref().as_str()).filter(|_| !text.get_ref().is_empty());
+        let place = |at: usize| quote.map_or(span.start, |quote| span.start + quote + at);
+        let expression = parse(text.get_ref()).map_err(|fault| self.fault(place(fault.at), fault.reason))?;
+        let mut lists = Vec::new();
+        named_lists(&expression, &mut |name, at| {
+            lists.push((name.to_owned(), self.fault(place(at), format!("no list is called `{name}`"))));
+        });
         let mut fields = Vec::new();
         read_fields(&expression, &mut |name| {
             if !fields.iter().any(|known| known == name) {
@@ -726,7 +499,7 @@ impl Reader<'_> {
         let reads_answer = fields
             .iter()
             .any(|field| ANSWER_FIELDS.iter().any(|answer| field == answer || field.starts_with(&format!("{answer}."))));
-        Ok(Condition { text: text.get_ref().clone(), expression, fields, reads_answer })
+        Ok(Condition { text: text.get_ref().clone(), expression, program: Node::Bool(false), lists, fields, reads_answer })
     }
 
     fn names(&self, names: &[Spanned<String>]) -> Result<Vec<String>, Fault> {
@@ -762,11 +535,12 @@ impl Reader<'_> {
 
     fn exception(&self, table: &Spanned<toml::Table>) -> Result<Exception, Fault> {
         let at = table.span().start;
-        let mut exception = Exception { fields: Vec::new(), why: None, until: None };
+        let line = self.place(at).0;
+        let mut exception = Exception { fields: Vec::new(), why: None, until: None, by: None, line };
         for (key, written) in table.get_ref() {
             match key.as_str() {
                 "why" => exception.why = written.as_str().map(str::to_owned),
-                "by" => {}
+                "by" => exception.by = written.as_str().map(str::to_owned),
                 "until" => {
                     let text = written.as_datetime().map(ToString::to_string).or(written.as_str().map(str::to_owned));
                     let until = text.as_deref().and_then(day_end);
@@ -790,36 +564,6 @@ impl Reader<'_> {
         }
         Ok(exception)
     }
-
-    fn operation(&self, raw: RawOperation) -> Result<Operation, Fault> {
-        if let Some(effect) = raw.effect.as_ref().filter(|effect| !EFFECTS.contains(&effect.get_ref().as_str())) {
-            return Err(self.fault(effect.span().start, format!("unknown effect, expected one of {}", EFFECTS.join(", "))));
-        }
-        let text = raw.pattern.get_ref();
-        let pattern = match text.split_once(' ') {
-            Some((method, target)) => {
-                let (host, path) =
-                    target.split_once('/').ok_or_else(|| self.fault(raw.pattern.span().start, "expected METHOD host/path"))?;
-                Pattern::Http { method: method.into(), host: host.into(), path: path.split('/').map(str::to_owned).collect() }
-            }
-            None if ["mcp:", "tool:", "a2a:", "exec:", "jsonrpc:"].iter().any(|front| text.starts_with(front)) => {
-                Pattern::Inferred(text.clone())
-            }
-            None => {
-                return Err(
-                    self.fault(raw.pattern.span().start, "expected `METHOD host/path`, `mcp:tool`, `tool:name` or `a2a:method`")
-                );
-            }
-        };
-        Ok(Operation {
-            id: raw.id.into(),
-            pattern,
-            effect: raw.effect.map(|effect| effect.into_inner().into()),
-            object: raw.object,
-            arg: raw.arg,
-            returns: raw.returns,
-        })
-    }
 }
 
 fn default_group(block: Option<&Block>) -> Vec<String> {
@@ -830,16 +574,6 @@ fn default_group(block: Option<&Block>) -> Vec<String> {
         Some(Block::Owned { .. } | Block::Flow { .. }) | None => Vec::new(),
     };
     if keys.is_empty() { vec!["workflow".into()] } else { keys }
-}
-
-fn named_list(list: RawList) -> NamedList {
-    match list {
-        RawList::Values(values) => NamedList { values: values.into_iter().map(value).collect(), append: false },
-        RawList::Table(table) => NamedList {
-            values: table.values.into_iter().map(value).collect(),
-            append: matches!(table.merge, Some(Merge::Append)),
-        },
-    }
 }
 
 /// `did you mean` for keys, and one line.
@@ -856,7 +590,7 @@ fn toml_reason(message: &str) -> String {
 }
 
 /// A TOML value as rules see it.
-pub(super) fn value(written: toml::Value) -> Value {
+pub(crate) fn value(written: toml::Value) -> Value {
     match written {
         toml::Value::String(text) => Value::text(text),
         toml::Value::Integer(number) => Value::int(number),
@@ -866,6 +600,52 @@ pub(super) fn value(written: toml::Value) -> Value {
         toml::Value::Array(items) => Value::list(items.into_iter().map(value)),
         toml::Value::Table(table) => Value::map(table.into_iter().map(|(key, nested)| (key, value(nested)))),
     }
+}
+
+/// The dotted names of a test's event, down to the level that the registry knows.
+fn names_of(front: &str, event: &Value, out: &mut Vec<String>) {
+    for (key, nested) in event.as_map().unwrap_or_default() {
+        let name = if front.is_empty() { key.to_string() } else { format!("{front}.{key}") };
+        let open = matches!(&*name, "arg" | "result") || name.contains('.');
+        if nested.as_map().is_some() && !open {
+            names_of(&name, nested, out);
+        } else {
+            out.push(name);
+        }
+    }
+}
+
+fn named_lists<'a>(expression: &'a Expr, visit: &mut dyn FnMut(&'a str, usize)) {
+    if let Expr::NamedList(name, at) = expression {
+        visit(name, *at);
+    }
+    expression.parts().into_iter().for_each(|part| named_lists(part, visit));
+}
+
+/// `>=0.1, <0.2` holds for this engine; `None` when it is no range.
+fn fits(range: &str) -> Option<bool> {
+    let numbers = |text: &str| -> Option<Vec<u64>> {
+        let mut numbers: Vec<u64> = text.trim().split('.').map(|part| part.parse().ok()).collect::<Option<_>>()?;
+        numbers.resize(3, 0);
+        Some(numbers)
+    };
+    let own = numbers(ENGINE)?;
+    let mut all = true;
+    for part in range.split(',') {
+        let part = part.trim();
+        let digits = part.find(|letter: char| letter.is_ascii_digit())?;
+        let wanted = numbers(&part[digits..])?;
+        all &= match part[..digits].trim() {
+            ">=" => own >= wanted,
+            ">" => own > wanted,
+            "<=" => own <= wanted,
+            "<" => own < wanted,
+            "=" | "==" => own == wanted,
+            "^" | "" => own >= wanted && own[..2] == wanted[..2],
+            _ => return None,
+        };
+    }
+    Some(all)
 }
 
 fn flatten(name: &str, value: &Value, out: &mut Vec<(String, Value)>) {

@@ -1,0 +1,193 @@
+//! A pack: one TOML file with vocabulary and rules. Strict: an unknown key, field, list or function is a fault with line and column.
+//!
+//! In: the text of a file. Out: [`Pack`], or every [`Fault`] that was found. What needs other packs to be judged (lists, required packs,
+//! filters) is checked where packs are joined.
+
+mod lint;
+mod operation;
+mod raw;
+mod read;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::lang::{Expr, Grant, Node};
+use super::{RuleRef, Severity};
+use crate::base::Value;
+
+pub use lint::{Warning, lint};
+pub use operation::{Operation, Pattern, Source, Target};
+pub use read::{duration, read};
+
+/// A fault of a rule file: `file:line:column: reason`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    pub file: String,
+    pub line: usize,
+    pub column: usize,
+    pub reason: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}: {}", self.file, self.line, self.column, self.reason)
+    }
+}
+
+/// A pack as written and checked.
+#[derive(Clone, Debug)]
+pub struct Pack {
+    pub name: Arc<str>,
+    pub version: Arc<str>,
+    /// SHA-256 of the file, hex.
+    pub hash: Arc<str>,
+    pub file: String,
+    /// Packs that must be there, too, with the place that says so.
+    pub requires: Vec<(String, Fault)>,
+    pub lists: BTreeMap<String, NamedList>,
+    pub operations: Vec<Operation>,
+    pub grants: Vec<Grant>,
+    pub filters: Vec<Filter>,
+    pub rules: Vec<Rule>,
+}
+
+#[derive(Clone, Debug)]
+pub struct NamedList {
+    pub values: Vec<Value>,
+    pub line: usize,
+    /// Adds to the list of that name in another pack instead of replacing it.
+    pub append: bool,
+}
+
+/// An exclusion for named rules.
+#[derive(Clone, Debug)]
+pub struct Filter {
+    /// Globs over rule ids, each with the fault to tell when no rule has such an id.
+    pub rules: Vec<(String, Fault)>,
+    pub exception: Exception,
+}
+
+/// Field values that make a match no violation.
+#[derive(Clone, Debug)]
+pub struct Exception {
+    pub fields: Vec<(String, Value)>,
+    pub why: Option<String>,
+    /// Seconds since the epoch after which it no longer holds.
+    pub until: Option<i64>,
+    /// Who answers for it.
+    pub by: Option<String>,
+    pub line: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Alert,
+    Shadow,
+    Off,
+}
+
+#[derive(Clone, Debug)]
+pub struct Rule {
+    pub reference: Arc<RuleRef>,
+    pub severity: Severity,
+    pub when: Option<Condition>,
+    pub block: Option<Block>,
+    pub except: Vec<Exception>,
+    pub tags: Vec<Arc<str>>,
+    pub fix: Arc<str>,
+    pub why: Arc<str>,
+    pub false_positives: Arc<str>,
+    pub mode: Mode,
+    pub group: Vec<String>,
+    pub quiet: Duration,
+    pub tests: Vec<Test>,
+    /// Keys that its block remembers at most.
+    pub max_keys: usize,
+    pub line: usize,
+}
+
+impl Rule {
+    /// Every condition it has, the one of `when` first.
+    pub fn conditions(&self) -> Vec<&Condition> {
+        let block: Vec<&Condition> = match &self.block {
+            Some(Block::Sequence { steps, without, .. }) => steps.iter().chain(without).collect(),
+            Some(Block::Needs { earlier, voided_by, .. }) => std::iter::once(earlier).chain(voided_by).collect(),
+            Some(Block::Then { later, .. }) => vec![later],
+            Some(Block::Flow { from, to, .. }) => vec![from, to],
+            Some(
+                Block::Count { .. } | Block::Distinct { .. } | Block::Sum { .. } | Block::Owned { .. } | Block::Drift { .. },
+            )
+            | None => Vec::new(),
+        };
+        self.when.iter().chain(block).collect()
+    }
+
+    pub(super) fn conditions_mut(&mut self) -> Vec<&mut Condition> {
+        let block: Vec<&mut Condition> = match &mut self.block {
+            Some(Block::Sequence { steps, without, .. }) => steps.iter_mut().chain(without).collect(),
+            Some(Block::Needs { earlier, voided_by, .. }) => std::iter::once(earlier).chain(voided_by).collect(),
+            Some(Block::Then { later, .. }) => vec![later],
+            Some(Block::Flow { from, to, .. }) => vec![from, to],
+            Some(
+                Block::Count { .. } | Block::Distinct { .. } | Block::Sum { .. } | Block::Owned { .. } | Block::Drift { .. },
+            )
+            | None => Vec::new(),
+        };
+        self.when.iter_mut().chain(block).collect()
+    }
+}
+
+/// An expression with what it reads.
+#[derive(Clone, Debug)]
+pub struct Condition {
+    pub text: String,
+    pub expression: Expr,
+    /// Compiled with the lists of the rule set it was joined into.
+    pub program: Node,
+    /// Lists that it names, each with the fault to tell when no pack defines it.
+    pub lists: Vec<(String, Fault)>,
+    pub fields: Vec<String>,
+    /// It can be judged only when the answer is in.
+    pub reads_answer: bool,
+}
+
+/// What a rule remembers between events.
+#[derive(Clone, Debug)]
+pub enum Block {
+    Count { by: Vec<String>, within: Duration, over: u64 },
+    Distinct { of: String, by: Vec<String>, within: Duration, over: u64 },
+    Sum { of: String, by: Vec<String>, within: Duration, over: f64 },
+    Sequence { steps: Vec<Condition>, same: Vec<String>, within: Duration, without: Option<Condition>, ordered: bool },
+    Needs { earlier: Condition, same: Vec<String>, within: Duration, use_once: bool, voided_by: Option<Condition> },
+    Then { later: Condition, same: Vec<String>, within: Duration },
+    Owned { object: String, by: String, unknown: bool, learn: Duration },
+    Flow { from: Condition, to: Condition, within: Duration, overlap: usize, kind: Match, not_from: Vec<String> },
+    Drift { of: String, key: Vec<String>, learn: Duration, alert: Drift },
+}
+
+/// Which traces of a content `flow` compares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Match {
+    Any,
+    /// Whole values only.
+    Values,
+    /// Passages of long texts only.
+    Text,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drift {
+    New,
+    Changed,
+    Rare,
+}
+
+#[derive(Clone, Debug)]
+pub struct Test {
+    pub name: String,
+    pub events: Vec<Value>,
+    pub alerts: usize,
+    pub line: usize,
+}
