@@ -115,3 +115,13 @@ pub const HTTP2_WEBSOCKETS: usize = 64;
 /// Keys that one rule's state block keeps. Who varies a key on purpose (a new session for each call) pushes out the oldest, which is
 /// counted.
 pub const RULE_KEYS: usize = 65_536;
+
+/// What the picture for `top` and the web console keeps: agents, names of hosts, models and tools of one agent, workflows, steps of one
+/// and of all, alerts. A host under a flood of agents or calls shows the recent ones; the oldest calm workflow goes first and is
+/// counted. The journal keeps all alerts.
+pub const PICTURE_AGENTS: usize = 500;
+pub const PICTURE_NAMES: usize = 200;
+pub const PICTURE_WORKFLOWS: usize = 4_000;
+pub const PICTURE_STEPS_EACH: usize = 400;
+pub const PICTURE_STEPS: usize = 30_000;
+pub const PICTURE_ALERTS: usize = 2_000;

@@ -1,7 +1,7 @@
 //! The daemon's socket and the commands that talk to it.
 //!
-//! One request line (`status`, `alerts`, `workflows`), one JSON answer a line, then the connection ends. Only root and the daemon's own
-//! user are answered: the answers name people and objects.
+//! One request line (`status`, `alerts`, `workflows`, or `get PATH` of the API), one JSON answer a line, then the connection ends.
+//! Only root and the daemon's own user are answered: the answers name people and objects.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -14,9 +14,12 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 
+use super::api;
 use super::config::Config;
+use super::picture::Picture;
 use super::{Failure, Format, Outcome};
 use crate::base::Value;
+use crate::decide::RuleSet;
 use crate::deliver::line::printable;
 
 /// Alerts and closed workflows that the socket can show; the journal has all alerts.
@@ -75,10 +78,10 @@ impl Snapshot {
     }
 }
 
-/// What the daemon hangs out for the socket to read.
-#[derive(Default)]
+/// What the daemon hangs out for the socket and the console to read.
 pub(super) struct Board {
     posted: Mutex<Posted>,
+    pub(super) picture: Picture,
 }
 
 #[derive(Default)]
@@ -89,6 +92,18 @@ struct Posted {
 }
 
 impl Board {
+    pub(super) fn new(rules: Arc<RuleSet>) -> Board {
+        Board { posted: Mutex::default(), picture: Picture::new(rules) }
+    }
+
+    pub(super) fn status(&self) -> Snapshot {
+        self.posted().status.clone()
+    }
+
+    pub(super) fn status_json(&self) -> String {
+        self.posted().status.json().to_json()
+    }
+
     fn posted(&self) -> std::sync::MutexGuard<'_, Posted> {
         self.posted.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -122,6 +137,9 @@ impl Board {
     }
 
     fn answer(&self, request: &str) -> String {
+        if let Some(path) = request.strip_prefix("get ") {
+            return api::answer(self, path).unwrap_or_else(|| "{\"error\":\"not found\"}".into()) + "\n";
+        }
         let posted = self.posted();
         match request {
             "status" => posted.status.json().to_json() + "\n",
@@ -191,17 +209,22 @@ pub(super) struct Arguments {
     format: Format,
 }
 
-/// `agentward status`, `alerts`, `workflows`.
-pub(super) fn ask(request: &str, arguments: &Arguments) -> Outcome {
-    let path = Config::load(arguments.config.as_deref())?.socket();
+/// One question to the daemon that answers at `path`.
+pub(super) fn request(path: &Path, request: &str) -> Result<String, Failure> {
     let unreachable = |error| {
         Failure::Input(format!("{}: no daemon answers ({error}); start it with `agentward run`, and ask as root", path.display()))
     };
-    let mut stream = UnixStream::connect(&path).map_err(unreachable)?;
+    let mut stream = UnixStream::connect(path).map_err(unreachable)?;
     stream.set_read_timeout(Some(Duration::from_secs(5))).map_err(unreachable)?;
     stream.write_all(format!("{request}\n").as_bytes()).map_err(unreachable)?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).map_err(unreachable)?;
+    Ok(answer)
+}
+
+/// `agentward status`, `alerts`, `workflows`.
+pub(super) fn ask(question: &str, arguments: &Arguments) -> Outcome {
+    let answer = request(&Config::load(arguments.config.as_deref())?.socket(), question)?;
     for line in answer.lines() {
         let shown = match arguments.format {
             Format::Json => line.to_owned(),

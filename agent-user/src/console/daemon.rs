@@ -58,6 +58,7 @@ impl Daemon {
     }
 
     pub(super) fn set_rules(&mut self, rules: Arc<RuleSet>) {
+        self.board.picture.set_rules(rules.clone());
         self.pipeline.set_rules(rules);
     }
 
@@ -72,6 +73,7 @@ impl Daemon {
     pub(super) fn tick(&mut self, now: Timestamp) {
         self.pipeline.tick(now, &mut self.outputs);
         self.hand_on();
+        self.board.picture.tick(now);
         self.publish();
     }
 
@@ -89,6 +91,7 @@ impl Daemon {
         for output in outputs.drain(..) {
             match output {
                 Output::Step(step) => {
+                    self.board.picture.step(&step, &self.redactor);
                     if step.completed {
                         self.seen.actions += 1;
                         lines.push_str(&line::step(&step, &self.redactor, self.palette));
@@ -103,6 +106,7 @@ impl Daemon {
                 Output::Message(_) => self.seen.messages += 1,
                 Output::Workflow(workflow) => {
                     self.seen.workflows += 1;
+                    self.board.picture.closed(&workflow);
                     self.board.workflow(view::workflow(&workflow, &[], &self.redactor).to_json());
                 }
                 Output::Panicked { stage, .. } => {
@@ -119,6 +123,7 @@ impl Daemon {
     }
 
     fn alert(&mut self, alert: &Alert, lines: &mut String) {
+        self.board.picture.alert(alert, &self.redactor);
         if alert.shadow {
             self.seen.shadow_alerts += 1;
             return;

@@ -3,6 +3,8 @@
 //! Exit codes: 0 done; 1 the answer is no (a rule test failed, evidence does not verify) or an internal fault; 2 unusable input
 //! (arguments, files); 3 this host cannot be watched (rights, kernel).
 
+#[cfg(feature = "live")]
+mod api;
 pub mod config;
 #[cfg(feature = "live")]
 mod control;
@@ -12,6 +14,8 @@ mod daemon;
 mod input;
 #[cfg(feature = "live")]
 mod live;
+#[cfg(feature = "live")]
+mod picture;
 #[cfg(feature = "live")]
 mod record;
 mod replay;

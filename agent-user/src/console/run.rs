@@ -37,7 +37,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     let rules = Arc::new(rule_set(&source)?);
     let settings = probe_settings(&config, arguments.scope)?;
     crate::probes::preflight().map_err(|error| Failure::Host(error.to_string()))?;
-    let board = Arc::new(Board::default());
+    let board = Arc::new(Board::new(rules.clone()));
     let mut daemon = Daemon::open(&config, rules, board.clone())?;
     let _socket = Socket::listen(&config.socket(), board.clone())?;
     let wishes = Wishes::listen()?;
