@@ -38,6 +38,12 @@ enum Verb {
     Demo(demo::Arguments),
     /// Run every check there is.
     Test(test::Arguments),
+    /// Take pictures of the web console on the recorded sample runs.
+    Screenshots {
+        /// Folder that they go to.
+        #[arg(default_value = "target/screenshots")]
+        folder: std::path::PathBuf,
+    },
     /// Measure: cost of capture, speed of replay, memory.
     Bench(bench::Arguments),
     /// Fuzz the decoders.
@@ -53,6 +59,7 @@ fn main() -> ExitCode {
         Verb::Run(arguments) => run::run(&arguments),
         Verb::Demo(arguments) => demo::run(&arguments),
         Verb::Test(arguments) => test::run(&arguments),
+        Verb::Screenshots { folder } => test::screenshots(&sh::root().join(folder)),
         Verb::Bench(arguments) => bench::run(&arguments),
         Verb::Fuzz(arguments) => fuzz::run(&arguments),
         Verb::Dist => dist::run(),

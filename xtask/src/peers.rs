@@ -35,11 +35,19 @@ pub fn prepare_python() -> Result<()> {
 
 /// The Node clients, from npm.
 pub fn prepare_node() -> Result<()> {
+    npm(&sources().join("package.json"), "node")
+}
+
+/// The accessibility audit of the web console, from npm.
+pub fn prepare_audit() -> Result<()> {
+    npm(&sh::root().join("tests/console/package.json"), "audit")
+}
+
+fn npm(wanted: &Path, name: &str) -> Result<()> {
     setup::need(&[("node", "nodejs"), ("npm", "npm")])?;
-    let wanted = sources().join("package.json");
-    once(&wanted, "node", |node| {
+    once(wanted, name, |node| {
         fs::create_dir_all(node)?;
-        fs::copy(&wanted, node.join("package.json"))?;
+        fs::copy(wanted, node.join("package.json"))?;
         sh::run(sh::command("npm").args(["install", "--no-audit", "--no-fund", "--silent"]).current_dir(node))
     })
 }

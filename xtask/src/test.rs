@@ -23,7 +23,7 @@ struct Step {
     run: fn() -> Result<()>,
 }
 
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 9] = [
     Step { name: "format", run: || sh::run(sh::cargo().args(["fmt", "--all", "--check"])) },
     Step { name: "clippy of the pure library", run: clippy_pure },
     Step { name: "pure library", run: pure },
@@ -31,6 +31,7 @@ const STEPS: [Step; 8] = [
     Step { name: "clippy", run: clippy },
     Step { name: "live library", run: library },
     Step { name: "rules and recordings", run: recordings },
+    Step { name: "console in a browser and a terminal", run: console },
     Step { name: LIVE, run: live },
 ];
 const LIVE: &str = "live, on this kernel";
@@ -88,6 +89,30 @@ fn recordings() -> Result<()> {
         eprintln!("this checkout has no rule packs: nothing to check");
     }
     sh::run(&mut agent_tests())
+}
+
+/// Pages in Chromium with an audit, the terminal view in tmux, strangers at the door.
+fn console() -> Result<()> {
+    prepare_console()?;
+    sh::run(agent_tests().args(["--test", "console", "--", "--ignored", "--skip", "screenshots", "--test-threads=2"]))
+}
+
+/// What the console's tests and pictures need.
+fn prepare_console() -> Result<()> {
+    setup::need(&[("chromium", "chromium"), ("tmux", "tmux"), ("fc-list", "fontconfig")])?;
+    setup::install(&["fonts-dejavu-core"])?;
+    peers::prepare_audit()?;
+    build::run()
+}
+
+/// Pictures of the pages, for README and for people who look at a change.
+pub fn screenshots(folder: &std::path::Path) -> Result<()> {
+    prepare_console()?;
+    std::fs::create_dir_all(folder)?;
+    let folder = folder.canonicalize()?;
+    sh::run(agent_tests().args(["--test", "console", "--", "--ignored", "screenshots"]).env("AGENTWARD_SHOTS", &folder))?;
+    eprintln!("pictures are in {}", folder.display());
+    Ok(())
 }
 
 /// Real clients under the probes. Root, because the kernel asks for it.

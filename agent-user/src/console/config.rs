@@ -28,6 +28,21 @@ pub struct Config {
     pub journal: Journal,
     #[serde(rename = "sink")]
     pub sinks: Vec<Sink>,
+    pub console: Console,
+}
+
+/// The web console: off unless `listen` is given here or `--console` on the command line.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Console {
+    /// `127.0.0.1:8790`, `[::1]:8790` or `unix:/run/agentward/console.sock`. Only loopback: a proxy brings TLS and other hosts.
+    pub listen: Option<String>,
+    /// Host names, with port where it is no standard one, that a proxy passes on.
+    pub hosts: Vec<String>,
+    /// Made at the first start. Default: `console.token` in the state folder.
+    pub token_file: Option<PathBuf>,
+    /// Users (names or numbers) whom the unix socket lets in without the token. Leave it empty behind a proxy: it would vouch for all.
+    pub users: Vec<String>,
 }
 
 /// A process is selected when any entry matches it.

@@ -11,6 +11,8 @@ mod control;
 mod convert;
 #[cfg(feature = "live")]
 mod daemon;
+#[cfg(feature = "live")]
+mod graph;
 mod input;
 #[cfg(feature = "live")]
 mod live;
@@ -22,6 +24,10 @@ mod replay;
 mod rules;
 #[cfg(feature = "live")]
 mod run;
+#[cfg(feature = "live")]
+mod show;
+#[cfg(feature = "live")]
+mod web;
 
 use std::fmt;
 use std::io::{self, IsTerminal};
@@ -73,6 +79,9 @@ enum Command {
     /// The latest closed workflows of the running daemon.
     #[cfg(feature = "live")]
     Workflows(control::Arguments),
+    /// Open the web console on a recording: no root, no kernel. The daemon's own is `run --console`.
+    #[cfg(feature = "live")]
+    Console(show::Arguments),
 }
 
 #[derive(Subcommand)]
@@ -197,6 +206,24 @@ fn probe_settings(config: &config::Config, scope: Option<Scope>) -> Result<crate
     })
 }
 
+/// Where the web console is served, if at all: the argument before the configuration.
+#[cfg(feature = "live")]
+fn console_settings(config: &config::Config, argument: Option<&str>) -> Result<Option<web::Settings>, Failure> {
+    let console = &config.console;
+    let Some(listen) = argument.or(console.listen.as_deref()) else { return Ok(None) };
+    let listen = web::Listen::parse(listen).map_err(|reason| Failure::Input(format!("console.listen: {reason}")))?;
+    let users: Vec<u32> = console.users.iter().map(|user| user_id(user)).collect::<Result<_, _>>()?;
+    if !users.is_empty() && !matches!(listen, web::Listen::Unix(_)) {
+        return Err(Failure::Input("console.users: only a unix socket knows its users; use `listen = \"unix:/PATH\"`".into()));
+    }
+    Ok(Some(web::Settings {
+        listen,
+        hosts: console.hosts.clone(),
+        token_file: Some(console.token_file.clone().unwrap_or_else(|| config.state_dir().join("console.token"))),
+        peers: Some(users).filter(|users| !users.is_empty()),
+    }))
+}
+
 /// `*` any text, `?` any character, all else as it stands.
 #[cfg(feature = "live")]
 fn compile_glob(glob: &str) -> Result<regex::Regex, regex::Error> {
@@ -246,6 +273,8 @@ pub fn main() -> ExitCode {
         Command::Alerts(arguments) => control::ask("alerts", &arguments),
         #[cfg(feature = "live")]
         Command::Workflows(arguments) => control::ask("workflows", &arguments),
+        #[cfg(feature = "live")]
+        Command::Console(arguments) => show::run(&arguments),
     };
     outcome.unwrap_or_else(|failure| {
         eprintln!("agentward: {failure}");

@@ -1,5 +1,6 @@
 //! `agentward run`: the daemon.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use super::config::Config;
 use super::control::{Board, Socket};
 use super::daemon::Daemon;
 use super::live::{Wishes, now};
-use super::{Failure, Outcome, RuleSource, Scope, probe_settings, rule_set};
+use super::{Failure, Outcome, RuleSource, Scope, console_settings, probe_settings, rule_set};
 use crate::probes::Session;
 
 /// Longest wait for observations.
@@ -26,6 +27,9 @@ pub(super) struct Arguments {
     rules: RuleSource,
     #[arg(long, value_enum)]
     scope: Option<Scope>,
+    /// Serve the web console here, whatever the configuration says.
+    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, default_missing_value = "127.0.0.1:8790")]
+    console: Option<String>,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Outcome {
@@ -39,6 +43,9 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     crate::probes::preflight().map_err(|error| Failure::Host(error.to_string()))?;
     let board = Arc::new(Board::new(rules.clone()));
     let mut daemon = Daemon::open(&config, rules, board.clone())?;
+    if let Some(settings) = console_settings(&config, arguments.console.as_deref())? {
+        open_console(&settings, &board)?;
+    }
     let _socket = Socket::listen(&config.socket(), board.clone())?;
     let wishes = Wishes::listen()?;
     let mut session = Session::start(settings).map_err(|error| Failure::Host(error.to_string()))?;
@@ -66,6 +73,18 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     daemon.observe(&mut observations);
     daemon.finish();
     outcome
+}
+
+/// The token is shown to a person at a terminal only: a log is read by others.
+fn open_console(settings: &super::web::Settings, board: &Arc<Board>) -> Result<(), Failure> {
+    let served = super::web::start(settings, board.clone())?;
+    match &settings.token_file {
+        Some(path) if !std::io::stderr().is_terminal() => {
+            eprintln!("agentward: console on {}, its token is in {}", served.address, path.display());
+        }
+        Some(_) | None => eprintln!("agentward: console on {}", served.link()),
+    }
+    Ok(())
 }
 
 /// Bad rules change nothing: the last good set goes on judging.

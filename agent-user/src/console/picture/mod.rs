@@ -57,6 +57,10 @@ impl Picture {
         self.model().recording = true;
     }
 
+    pub(super) fn is_recording(&self) -> bool {
+        self.model().recording
+    }
+
     /// Somebody looks now.
     pub(super) fn looked(&self) {
         self.wanted_until.fetch_max(self.elapsed().saturating_add(millis(LOOKED)), Ordering::Relaxed);

@@ -46,11 +46,13 @@ pub(super) struct Model {
     forgotten: u64,
 }
 
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 struct Hits {
     hits: u64,
     shadow: u64,
     last: u64,
+    /// The latest alert and how often it had matched: better proof of the same is no further hit.
+    latest: (Text, u64),
 }
 
 #[derive(Clone, Default)]
@@ -212,12 +214,19 @@ impl Model {
     pub(super) fn alert(&mut self, alert: &Alert, redactor: &Redactor) {
         self.passed(alert.time.0);
         let hits = self.hits.entry(alert.rule.id.clone()).or_default();
-        hits.last = hits.last.max(self.now);
+        let latest = (alert.uid.clone(), alert.count);
+        if hits.latest != latest {
+            hits.latest = latest;
+            hits.last = hits.last.max(self.now);
+            if alert.shadow {
+                hits.shadow += 1;
+            } else {
+                hits.hits += 1;
+            }
+        }
         if alert.shadow {
-            hits.shadow += 1;
             return;
         }
-        hits.hits += 1;
         let grave = alert.severity >= Severity::High;
         let first = !self.alerts.contains_key(&alert.uid);
         let mut agent_id = Text::default();
@@ -387,7 +396,7 @@ impl Model {
     }
 
     fn rule_row(&self, rule: &Rule, seconds: i64) -> RuleRow {
-        let hits = self.hits.get(&rule.reference.id).copied().unwrap_or_default();
+        let hits = self.hits.get(&rule.reference.id).cloned().unwrap_or_default();
         RuleRow {
             id: rule.reference.id.clone(),
             title: rule.reference.title.clone(),
