@@ -10,6 +10,7 @@
 #![feature(core_intrinsics)]
 #![expect(internal_features, reason = "see above")]
 
+mod descriptor;
 mod maps;
 mod plain;
 mod process;

@@ -1,6 +1,6 @@
 //! Every map. Sizes that depend on the host are set by the loader.
 
-use agent_wire::counter;
+use agent_wire::{Stdio, counter};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, ProgramArray, RingBuf};
 
@@ -31,9 +31,14 @@ pub static CONNECTIONS: LruHashMap<ConnectionKey, ConnectionState> = LruHashMap:
 #[map]
 pub static SYSCALLS: LruHashMap<u64, Syscall> = LruHashMap::with_max_entries(16_384, 0);
 
-/// Plaintext sockets and pipes by process and fd.
+/// Plaintext sockets and pipes by process and open file.
 #[map]
-pub static FDS: LruHashMap<ConnectionKey, FdState> = LruHashMap::with_max_entries(65_536, 0);
+pub static FILES: LruHashMap<ConnectionKey, FileState> = LruHashMap::with_max_entries(65_536, 0);
+
+/// What a process's standard input and output were when its program started. Programs move them to other descriptors to keep
+/// stray prints out of the wire (the Python MCP package does), so the descriptor's number says nothing later.
+#[map]
+pub static STDIO: LruHashMap<u32, Stdio> = LruHashMap::with_max_entries(16_384, 0);
 
 /// Never filled: a program with a tail call gets no private stack.
 #[map]
@@ -42,7 +47,7 @@ pub static NOWHERE: ProgramArray = ProgramArray::with_max_entries(1, 0);
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct ConnectionKey {
-    /// SSL*, gnutls_session_t, or an fd.
+    /// SSL*, gnutls_session_t, or a `struct file*`.
     pub object: u64,
     pub tgid: u32,
     pub pad: u32,
@@ -98,11 +103,13 @@ pub struct Syscall {
 
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct FdState {
+pub struct FileState {
     pub generation: u64,
+    /// Tells a file from a later one at the same address.
+    pub inode: u64,
     pub out: u64,
     pub inward: u64,
-    /// 0 not decided, 1 plaintext that is wanted, 2 not wanted.
     pub verdict: u32,
-    pub server: u32,
+    /// Calls whose first bytes were not the beginning of a conversation.
+    pub tries: u32,
 }

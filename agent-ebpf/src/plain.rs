@@ -1,13 +1,14 @@
 //! System calls of watched processes: which socket belongs to which TLS object, connect and accept, plaintext on sockets and pipes.
 
-use agent_wire::{FLAG_OUT, SocketAddress, counter, kind, source, tracked};
+use agent_wire::{FLAG_OUT, FLAG_SERVER, SocketAddress, Stdio, counter, kind, source, tracked};
 use aya_ebpf::cty::c_void;
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::helpers::generated::{bpf_ktime_get_boot_ns, bpf_loop, bpf_probe_read_user};
 use aya_ebpf::macros::tracepoint;
 use aya_ebpf::programs::TracePointContext;
 
-use crate::maps::{ConnectionKey, FDS, FdState, INSIDE, Inside, RING, SYSCALLS, Syscall};
+use crate::descriptor::{Descriptor, Sort};
+use crate::maps::{ConnectionKey, FILES, FileState, INSIDE, Inside, RING, STDIO, SYSCALLS, Syscall};
 use crate::tls::{Part, bind, connection, emit, watched};
 use crate::{count, header, tgid};
 
@@ -22,11 +23,16 @@ const VECTOR: u32 = 2;
 /// Buffers of one vectored call that are read.
 const VECTORS: u32 = 64;
 
-/// Standard input and output of a process are one conversation under this object.
-const STDIO: u64 = 1 << 32;
+/// Standard input and output of a process are one conversation under this object; inode numbers of pipes and sockets are small.
+const CONVERSATION: u64 = 1 << 63;
 
+/// [`FileState::verdict`].
+const UNDECIDED: u32 = 0;
 const WANTED: u32 = 1;
 const UNWANTED: u32 = 2;
+
+/// Calls on a pipe or socket that may pass before it must have begun to speak: servers greet on their output before the first request.
+const TRIES: u32 = 16;
 
 fn enter(context: &TracePointContext, buffer_at: usize, length_at: usize, vectors: u32) -> u32 {
     if !watched(tracked::CONTENT) {
@@ -179,7 +185,10 @@ pub fn close_enter(context: TracePointContext) -> u32 {
     }
     // SAFETY: the offset is that of the event's format.
     let Ok(fd) = (unsafe { context.read_at::<u64>(16) }) else { return 0 };
-    let _ = FDS.remove(ConnectionKey { object: fd as u32 as u64, tgid: tgid(), pad: 0 });
+    // Regular files are closed all the time and mean nothing here.
+    if Descriptor::of(fd as i32).is_none_or(|open| open.sort() == Sort::Other) {
+        return 0;
+    }
     let record = SocketAddress { header: header(kind::FD_CLOSE, 0, 0), fd: fd as i32, ..Default::default() };
     if RING.output::<SocketAddress>(&record, 0).is_err() {
         count(counter::EVENTS_LOST, 1);
@@ -187,33 +196,45 @@ pub fn close_enter(context: TracePointContext) -> u32 {
     0
 }
 
-/// Bytes that a socket, pipe or file really took or gave. Kept when the first ones of its life speak HTTP or JSON.
+/// Bytes that a socket or pipe really took or gave. Kept from the first ones on that speak HTTP or JSON.
 #[inline(always)]
 fn plaintext(call: &Syscall, returned: i64, flags: u16) {
     if returned <= 0 || !watched(tracked::SYSCALLS) {
         return;
     }
-    let stdio = if flags & FLAG_OUT != 0 { call.fd == 1 } else { call.fd == 0 };
-    let object = if stdio { STDIO } else { call.fd as u32 as u64 };
-    let key = ConnectionKey { object, tgid: tgid(), pad: 0 };
-    let state = match FDS.get_ptr_mut(key) {
-        Some(known) => known,
-        None => {
-            let (first, length) = buffer(call, 0);
-            let verdict = if length > 0 && speaks(first, stdio) { WANTED } else { UNWANTED };
-            // SAFETY: the helper takes nothing.
-            let generation = unsafe { bpf_ktime_get_boot_ns() };
-            let _ = FDS.insert(key, FdState { generation, out: 0, inward: 0, verdict, server: 0 }, 0);
-            match FDS.get_ptr_mut(key) {
-                Some(fresh) => fresh,
-                None => return,
-            }
-        }
-    };
-    // SAFETY: the map value stays valid for this run.
+    let Some(open) = Descriptor::of(call.fd) else { return };
+    let key = ConnectionKey { object: open.file, tgid: tgid(), pad: 0 };
+    let known = FILES.get_ptr_mut(key);
+    // SAFETY: a map value stays valid for this run.
+    let current = known.is_some_and(|known| unsafe { (*known).inode } == open.inode);
+    if !current {
+        // SAFETY: the helper takes nothing.
+        let generation = unsafe { bpf_ktime_get_boot_ns() };
+        let verdict = if open.sort() == Sort::Other { UNWANTED } else { UNDECIDED };
+        let fresh = FileState { generation, inode: open.inode, out: 0, inward: 0, verdict, tries: 0 };
+        let _ = FILES.insert(key, fresh, 0);
+    }
+    let Some(state) = FILES.get_ptr_mut(key) else { return };
+    // SAFETY: as above.
     let seen = unsafe { &mut *state };
-    if seen.verdict != WANTED {
+    if seen.verdict == UNWANTED {
         return;
+    }
+    let served = is_stdio(open.inode, flags);
+    let sort = open.sort();
+    if seen.verdict == UNDECIDED {
+        let (first, length) = buffer(call, 0);
+        // A pipe that is nobody's standard input or output is no conversation by itself: its answers come on another one.
+        let json = served || sort == Sort::UnixSocket;
+        if length > 0 && (sort != Sort::Pipe || served) && speaks(first, json) {
+            seen.verdict = WANTED;
+        } else {
+            seen.tries += 1;
+            if seen.tries >= TRIES || (sort == Sort::Pipe && !served) {
+                seen.verdict = UNWANTED;
+            }
+            return;
+        }
     }
     let offset = if flags & FLAG_OUT != 0 { seen.out } else { seen.inward };
     if flags & FLAG_OUT != 0 {
@@ -221,8 +242,13 @@ fn plaintext(call: &Syscall, returned: i64, flags: u16) {
     } else {
         seen.inward += returned as u64;
     }
-    let source = if stdio { source::STDIO } else { source::PLAIN };
-    let part = Part { object, generation: seen.generation, offset, fd: call.fd, flags, source };
+    let part = if served {
+        // Input and output are two files: what names the conversation must be the same for both.
+        Part { object: CONVERSATION, generation: 0, offset, fd: call.fd, flags: flags | FLAG_SERVER, source: source::STDIO }
+    } else {
+        let source = if sort == Sort::Socket { source::PLAIN } else { source::STDIO };
+        Part { object: open.inode, generation: seen.generation, offset, fd: call.fd, flags, source }
+    };
     if call.vectors == BUFFER {
         emit::<false>(part, call.buffer, returned as u64);
         return;
@@ -284,16 +310,32 @@ fn word(address: u64) -> u64 {
     value
 }
 
-/// HTTP/1 request or response or HTTP/2 preface; on standard input and output JSON, bare or in the framing of LSP: by the first four bytes.
-fn speaks(address: u64, stdio: bool) -> bool {
+/// True for what was this process's standard input (or output, by direction) when its program started.
+#[inline(always)]
+fn is_stdio(inode: u64, flags: u16) -> bool {
+    // SAFETY: plain values.
+    let Some(stdio) = (unsafe { STDIO.get(tgid()) }) else { return false };
+    inode == if flags & FLAG_OUT != 0 { stdio.output } else { stdio.input }
+}
+
+/// Notes what standard input and output are, before the program can move them.
+#[inline(always)]
+pub(crate) fn note_stdio() {
+    let inode = |fd| Descriptor::of(fd).map_or(0, |open| open.local_inode());
+    let stdio = Stdio { input: inode(0), output: inode(1) };
+    let _ = STDIO.insert(tgid(), stdio, 0);
+}
+
+/// HTTP/1 request or response or HTTP/2 preface; where JSON-RPC may run also JSON, bare or in the framing of LSP: by the first four bytes.
+fn speaks(address: u64, json: bool) -> bool {
     let mut start = [0_u8; 4];
     // SAFETY: four bytes into a local.
     if unsafe { bpf_probe_read_user((&raw mut start).cast(), 4, address as *const _) } != 0 {
         return false;
     }
-    if stdio {
-        let json = start[0] == b'{' && (start[1] == b'"' || start[1] == b' ' || start[1] == b'\n');
-        return json || start == *b"Cont";
+    // An object, a batch of them, or `Content-Length`.
+    if json && (start[0] == b'{' || (start[0] == b'[' && matches!(start[1], b'{' | b' ' | b'\n')) || start == *b"Cont") {
+        return true;
     }
     matches!(&start, b"GET " | b"POST" | b"PUT " | b"HEAD" | b"DELE" | b"PATC" | b"OPTI" | b"CONN" | b"PRI " | b"HTTP")
 }

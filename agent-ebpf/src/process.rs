@@ -8,7 +8,8 @@ use aya_ebpf::helpers::generated::{
 use aya_ebpf::macros::tracepoint;
 use aya_ebpf::programs::TracePointContext;
 
-use crate::maps::{RING, TRACKED};
+use crate::maps::{RING, STDIO, TRACKED};
+use crate::plain::note_stdio;
 use crate::{count, header};
 
 /// `sched:sched_process_fork`: `parent_pid` at 12, `child_pid` at 20. It fires for threads too: the daemon tells them apart.
@@ -23,6 +24,13 @@ pub fn process_fork(context: TracePointContext) -> u32 {
         // Before the child runs: its first call is already watched.
         let _ = TRACKED.insert(child, tracked, 0);
     }
+    // SAFETY: plain values; copied before the map changes.
+    if let Some(stdio) = unsafe { STDIO.get(parent.tgid) }.copied()
+        && (stdio.input != 0 || stdio.output != 0)
+    {
+        // Until it runs a program of its own, the child speaks on its parent's.
+        let _ = STDIO.insert(child, stdio, 0);
+    }
     let record = Fork { header: parent, child, tracked };
     if RING.output::<Fork>(&record, 0).is_err() {
         count(counter::EVENTS_LOST, 1);
@@ -35,6 +43,7 @@ pub fn process_fork(context: TracePointContext) -> u32 {
 pub fn process_exec(context: TracePointContext) -> u32 {
     // SAFETY: the offset is that of the event's format; the low half is the distance of the text from the record.
     let Ok(place) = (unsafe { context.read_at::<u32>(8) }) else { return 0 };
+    note_stdio();
     let Some(mut entry) = RING.reserve::<Named>(0) else {
         count(counter::EVENTS_LOST, 1);
         return 0;
@@ -106,9 +115,11 @@ pub fn process_exit(_context: TracePointContext) -> u32 {
     if gone.tgid != gone.tid {
         // A thread: its entry was made at clone, when it could have been a process.
         let _ = TRACKED.remove(gone.tid);
+        let _ = STDIO.remove(gone.tid);
         return 0;
     }
     let _ = TRACKED.remove(gone.tgid);
+    let _ = STDIO.remove(gone.tgid);
     if RING.output::<Header>(&gone, 0).is_err() {
         count(counter::EVENTS_LOST, 1);
     }

@@ -65,7 +65,7 @@ pub struct Header {
 pub const FLAG_OUT: u16 = 1;
 /// The call had more bytes than the cap: this is the last chunk of what was read.
 pub const FLAG_TRUNCATED: u16 = 2;
-/// This plaintext socket was accepted, not connected.
+/// The process is the serving side of this conversation: it is on its standard input and output.
 pub const FLAG_SERVER: u16 = 4;
 
 /// A piece of plaintext. `object` and `generation` name the connection: a library object, or a socket by its fd.
@@ -187,6 +187,53 @@ pub mod loss {
     pub const RING_FULL: u32 = 1;
     pub const READ_FAULT: u32 = 2;
     pub const TRUNCATED: u32 = 3;
+}
+
+/// Places in the `LAYOUT` global: where fields lie in this kernel's structures, from its BTF. All zero: not known.
+pub mod layout {
+    /// `task_struct.files`
+    pub const TASK_FILES: usize = 0;
+    /// `files_struct.fdt`
+    pub const FILES_TABLE: usize = 1;
+    /// `fdtable.max_fds`
+    pub const TABLE_SIZE: usize = 2;
+    /// `fdtable.fd`
+    pub const TABLE_FILES: usize = 3;
+    /// `file.f_inode`
+    pub const FILE_INODE: usize = 4;
+    /// `file.private_data`
+    pub const FILE_DATA: usize = 5;
+    /// `inode.i_mode`
+    pub const INODE_MODE: usize = 6;
+    /// `inode.i_ino`
+    pub const INODE_NUMBER: usize = 7;
+    /// `socket.sk`
+    pub const SOCKET_SOCK: usize = 8;
+    /// `sock_common.skc_family`
+    pub const SOCK_FAMILY: usize = 9;
+    pub const COUNT: usize = 10;
+
+    /// Structure and field of each place.
+    pub const FIELDS: [(&str, &str); COUNT] = [
+        ("task_struct", "files"),
+        ("files_struct", "fdt"),
+        ("fdtable", "max_fds"),
+        ("fdtable", "fd"),
+        ("file", "f_inode"),
+        ("file", "private_data"),
+        ("inode", "i_mode"),
+        ("inode", "i_ino"),
+        ("socket", "sk"),
+        ("sock_common", "skc_family"),
+    ];
+}
+
+/// Value of the `STDIO` map: inodes of a process's standard input and output, 0 where that is no pipe or socket.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stdio {
+    pub input: u64,
+    pub output: u64,
 }
 
 /// Flags in the `TRACKED` map.

@@ -1,12 +1,12 @@
 //! Kernel events become observations: connections get names and addresses, processes their identity.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::processes;
 use crate::base::{ConnId, Sensitive, Timestamp};
 use crate::capture::ring::{Event, Object, What};
-use crate::capture::{Chunk, Exec, Loss, Observation, Role, Seen, Socket, SocketOp, Source};
+use crate::capture::{Chunk, Exec, Loss, Observation, Role, Seen, Socket, SocketOp};
 
 /// Connections named at once. A process that makes library objects without end loses the names of its own oldest ones.
 const CONNECTIONS: usize = 65_536;
@@ -34,9 +34,8 @@ pub(super) struct Events {
     argv: HashMap<u32, Vec<String>>,
     /// Addresses that were connected to or accepted from, by process and fd.
     sockets: HashMap<(u32, i32), Peer>,
-    /// Plaintext descriptors that are pipes or sockets, and those that are files.
+    /// Plaintext sockets by process and fd. Standard input and output are not here: their conversation ends with the process.
     plain: HashMap<(u32, i32), Object>,
-    regular: HashSet<(u32, i32)>,
 }
 
 /// Which end a socket is, and who is at the other.
@@ -61,8 +60,8 @@ impl Events {
             What::Exec { exe, uid, .. } => self.exec(ts, pid, exe, uid, out),
             What::Exit => self.exit(ts, pid, out),
             What::Chunk { object, dir, offset, fd, source, server, data } => {
-                if !source.is_tls() && self.is_file(pid, fd, object) {
-                    return;
+                if !source.is_tls() && !server {
+                    self.plain.insert((pid, fd), object);
                 }
                 self.first_sight(ts, pid, out);
                 let connection = self.connection(pid, object);
@@ -84,7 +83,7 @@ impl Events {
                     peer: told(&connection.peer),
                     local: told(&connection.local),
                     // Standard input and output are watched on the serving side: requests come in.
-                    role: if server || source == Source::Stdio { Some(Role::Server) } else { connection.role.filter(|_| news) },
+                    role: if server { Some(Role::Server) } else { connection.role.filter(|_| news) },
                 };
                 out.push(Observation { ts, what: Seen::Chunk(chunk) });
             }
@@ -112,7 +111,6 @@ impl Events {
             }
             What::FdClosed { fd } => {
                 self.sockets.remove(&(pid, fd));
-                self.regular.remove(&(pid, fd));
                 if let Some(object) = self.plain.remove(&(pid, fd))
                     && let Some(connection) = self.connections.remove(&(pid, object))
                 {
@@ -160,7 +158,6 @@ impl Events {
         self.argv.remove(&pid);
         self.sockets.retain(|(owner, _), _| *owner != pid);
         self.plain.retain(|(owner, _), _| *owner != pid);
-        self.regular.retain(|(owner, _)| *owner != pid);
         self.connections.retain(|(owner, _), _| *owner != pid);
         out.push(Observation { ts, what: Seen::Exit { pid, code: None } });
     }
@@ -177,25 +174,6 @@ impl Events {
             role: None,
             news: true,
         })
-    }
-
-    /// A plain descriptor that is no pipe and no socket: a file that begins like JSON or HTTP. Asked once a descriptor.
-    fn is_file(&mut self, pid: u32, fd: i32, object: Object) -> bool {
-        if self.plain.get(&(pid, fd)) == Some(&object) {
-            return false;
-        }
-        if self.regular.contains(&(pid, fd)) {
-            return true;
-        }
-        let link = std::fs::read_link(format!("/proc/{pid}/fd/{fd}")).unwrap_or_default();
-        let link = link.to_string_lossy();
-        let file = link.starts_with('/');
-        if file {
-            self.regular.insert((pid, fd));
-        } else {
-            self.plain.insert((pid, fd), object);
-        }
-        file
     }
 
     /// The object's fd is known: so are its addresses.

@@ -5,13 +5,14 @@ use std::num::NonZeroU32;
 use std::os::fd::{AsRawFd, RawFd};
 use std::path::Path;
 
-use agent_wire::counter;
+use agent_wire::{counter, layout};
 use aya::maps::{Array, HashMap as BpfHashMap, MapData, RingBuf};
 use aya::programs::uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeLinkId, UProbeScope};
 use aya::programs::{TracePoint, UProbe};
 use aya::{Ebpf, EbpfLoader};
 
 use super::StartError;
+use super::btf::Btf;
 
 /// Built by `cargo xtask build`; empty when this program was built without it.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("AGENTWARD_PROBES"));
@@ -109,6 +110,7 @@ pub(super) struct Kernel {
     object: Ebpf,
     pub(super) ring: RingBuf<MapData>,
     tracked: BpfHashMap<MapData, u32, u32>,
+    stdio: BpfHashMap<MapData, u32, [u64; 2]>,
     counters: Array<MapData, u64>,
     pub(super) sleepable: bool,
 }
@@ -119,9 +121,11 @@ impl Kernel {
         if OBJECT.is_empty() {
             return Err(StartError::NoObject);
         }
+        let layout = layout()?;
         let mut object = EbpfLoader::new()
             .map_max_entries("RING", ring_bytes)
             .override_global("CALL_BYTES", &call_bytes, true)
+            .override_global("LAYOUT", &layout, true)
             .load(OBJECT)
             .map_err(|error| StartError::refused("load the probe object", &error))?;
         let sleepable = sleepable_is_safe();
@@ -138,8 +142,9 @@ impl Kernel {
         }
         let ring = take(&mut object, "RING")?;
         let tracked = take(&mut object, "TRACKED")?;
+        let stdio = take(&mut object, "STDIO")?;
         let counters = take(&mut object, "COUNTERS")?;
-        Ok(Kernel { object, ring, tracked, counters, sleepable })
+        Ok(Kernel { object, ring, tracked, stdio, counters, sleepable })
     }
 
     /// Events that every mode needs.
@@ -185,6 +190,12 @@ impl Kernel {
         let _ = self.tracked.remove(&pid);
     }
 
+    /// Inodes of the standard input and output of a process that runs already.
+    pub(super) fn note_stdio(&mut self, pid: u32, stdio: agent_wire::Stdio) {
+        // The map drops the longest unused when it is full.
+        let _ = self.stdio.insert(pid, [stdio.input, stdio.output], 0);
+    }
+
     /// `agent_wire::counter` by index.
     pub(super) fn counters(&self) -> Vec<u64> {
         (0..counter::COUNT).map(|index| self.counters.get(&index, 0).unwrap_or(0)).collect()
@@ -193,6 +204,21 @@ impl Kernel {
     pub(super) fn ring_fd(&self) -> RawFd {
         self.ring.as_raw_fd()
     }
+}
+
+/// Where the fields of [`layout::FIELDS`] lie in this kernel.
+fn layout() -> Result<[u32; layout::COUNT], StartError> {
+    const PLACE: &str = "/sys/kernel/btf/vmlinux";
+    let what = || format!("the layout of its structures ({PLACE}, CONFIG_DEBUG_INFO_BTF)");
+    let blob = std::fs::read(PLACE).map_err(|error| StartError::refused(&what(), &error))?;
+    let lacks = |what: String, why: &str| StartError::Refused { what, why: why.into() };
+    let btf = Btf::read(&blob).ok_or_else(|| lacks(what(), "it cannot be read"))?;
+    let mut offsets = [0; layout::COUNT];
+    for (offset, (structure, field)) in offsets.iter_mut().zip(layout::FIELDS) {
+        *offset =
+            btf.offset(structure, field).ok_or_else(|| lacks(format!("`{structure}.{field}`"), "no such field in its BTF"))?;
+    }
+    Ok(offsets)
 }
 
 /// Sleepable programs read pages that are not in memory. From 6.13 on a preemptible kernel may run two tasks on one private stack of

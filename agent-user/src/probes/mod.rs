@@ -3,6 +3,7 @@
 //!
 //! In: the host. Out: [`Observation`]s through [`Session::poll`]. Nothing here interprets plaintext beyond recognising an agent.
 
+mod btf;
 pub mod elf;
 mod events;
 mod family;

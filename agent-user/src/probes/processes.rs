@@ -77,6 +77,47 @@ pub(super) fn has_environment(pid: u32, names: &[String]) -> bool {
     })
 }
 
+/// Inodes of a running process's standard input and output. Where those are no pipes or sockets (any more), the only pipe that it reads
+/// (or writes) from (or to) somebody else: servers move their wire away from 0 and 1.
+pub(super) fn stdio(pid: u32) -> agent_wire::Stdio {
+    let mut inherited = [0; 2];
+    // Inode, and whether it is written.
+    let mut pipes: Vec<(u64, bool)> = Vec::new();
+    for entry in fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten() {
+        let Some(fd) = entry.file_name().to_str().and_then(|name| name.parse::<usize>().ok()) else { continue };
+        let link = fs::read_link(entry.path()).unwrap_or_default();
+        let link = link.to_string_lossy();
+        let inode = |sort: &str| link.strip_prefix(sort)?.strip_suffix(']')?.parse::<u64>().ok();
+        match fd {
+            0 | 1 => inherited[fd] = inode("pipe:[").or_else(|| inode("socket:[")).unwrap_or(0),
+            _ => {
+                if let Some(inode) = inode("pipe:[") {
+                    pipes.push((inode, is_written(pid, fd)));
+                }
+            }
+        }
+    }
+    let stderr = fs::read_link(format!("/proc/{pid}/fd/2")).unwrap_or_default();
+    let only = |written: bool| {
+        let both_ends = |inode: u64| pipes.iter().any(|(other, direction)| *other == inode && *direction != written);
+        let own = |inode: u64| stderr.to_string_lossy() == format!("pipe:[{inode}]");
+        let mut found = pipes.iter().filter(|(inode, direction)| *direction == written && !both_ends(*inode) && !own(*inode));
+        found.next().filter(|_| found.next().is_none()).map_or(0, |(inode, _)| *inode)
+    };
+    let moved = inherited[0] == 0;
+    agent_wire::Stdio {
+        input: if moved { only(false) } else { inherited[0] },
+        output: if moved { only(true) } else { inherited[1] },
+    }
+}
+
+/// `O_WRONLY` or `O_RDWR` among the octal flags that `/proc/PID/fdinfo` shows.
+fn is_written(pid: u32, fd: usize) -> bool {
+    let text = fs::read_to_string(format!("/proc/{pid}/fdinfo/{fd}")).unwrap_or_default();
+    let flags = text.lines().find_map(|line| line.strip_prefix("flags:"));
+    flags.and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok()).is_some_and(|flags| flags & 3 != 0)
+}
+
 /// Local and peer address of a socket in another process: its descriptor is duplicated for a moment, so namespaces do not matter.
 pub(super) fn addresses(pid: u32, fd: i32) -> Option<(Option<String>, String)> {
     let process = rustix::process::pidfd_open(

@@ -94,6 +94,7 @@ impl Session {
             }
         }
         for pid in processes::all() {
+            session.kernel.note_stdio(pid, processes::stdio(pid));
             session.look_at(pid)?;
             if let Some(exec) = processes::identity(pid, session.events.boot) {
                 let ts = Timestamp(exec.start.unwrap_or(0));
