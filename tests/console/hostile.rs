@@ -58,7 +58,7 @@ fn reply(body: &Value) -> String {
 }
 
 /// Agents whose program, arguments, prompt, model, tools, arguments and results are payloads, and whose money tools raise alerts.
-fn recording() -> String {
+pub fn recording() -> String {
     let mut out = String::new();
     for (agent, first) in (0..PAYLOADS).step_by(CALLS).enumerate() {
         let pid = 5000 + agent;

@@ -5,6 +5,7 @@ mod door;
 mod hostile;
 mod pages;
 mod shots;
+mod terminal;
 
 use agent_tests::browser::Browser;
 use agent_tests::program::{Daemon, root};

@@ -269,11 +269,16 @@ pub(super) fn offset(time: u64, began: u64) -> String {
     }
 }
 
-/// Cut at a character's border, with a sign that it was. Ideographs and the like are two letters wide.
+/// Ideographs and the like are two letters wide.
+pub(super) fn columns(letter: char) -> usize {
+    if letter >= '\u{1100}' && !matches!(letter, '\u{2000}'..='\u{2bff}') { 2 } else { 1 }
+}
+
+/// Cut at a character's border, with a sign that it was.
 fn shortened(text: &str, letters: usize) -> String {
     let mut width = 0;
     for (at, letter) in text.char_indices() {
-        width += if letter >= '\u{1100}' { 2 } else { 1 };
+        width += columns(letter);
         if width > letters {
             return format!("{}…", &text[..at]);
         }

@@ -27,6 +27,8 @@ mod run;
 #[cfg(feature = "live")]
 mod show;
 #[cfg(feature = "live")]
+mod top;
+#[cfg(feature = "live")]
 mod web;
 
 use std::fmt;
@@ -79,6 +81,9 @@ enum Command {
     /// The latest closed workflows of the running daemon.
     #[cfg(feature = "live")]
     Workflows(control::Arguments),
+    /// What goes on, on the whole terminal: agents, workflows, alerts, blind spots.
+    #[cfg(feature = "live")]
+    Top(top::Arguments),
     /// Open the web console on a recording: no root, no kernel. The daemon's own is `run --console`.
     #[cfg(feature = "live")]
     Console(show::Arguments),
@@ -273,6 +278,8 @@ pub fn main() -> ExitCode {
         Command::Alerts(arguments) => control::ask("alerts", &arguments),
         #[cfg(feature = "live")]
         Command::Workflows(arguments) => control::ask("workflows", &arguments),
+        #[cfg(feature = "live")]
+        Command::Top(arguments) => top::run(&arguments),
         #[cfg(feature = "live")]
         Command::Console(arguments) => show::run(&arguments),
     };

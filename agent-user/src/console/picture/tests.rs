@@ -88,8 +88,7 @@ fn personal_data_does_not_reach_the_views() {
 
 /// A step of the recording, as one of another agent and workflow.
 fn other(step: &Step, number: u64) -> Step {
-    let mut step = step.clone();
-    step.workflow = WorkflowId(number);
+    let mut step = bare(step, number, number);
     let agent = step.agent.as_mut().expect("the recording's steps have an agent");
     agent.pid = 10_000 + u32::try_from(number).expect("few");
     step
