@@ -103,6 +103,12 @@ pub const OPEN_ACTIONS: usize = 16_384;
 /// fills it; later values count as the model's own.
 pub const FINGERPRINTS: usize = 50_000;
 
+/// Sentences of contents that one conversation keeps (what acts they name, no words). Later ones are read for their acts only.
+pub const PASSAGES: usize = 8_192;
+
+/// Fingerprints and sentences of all conversations together. Past it the oldest conversation forgets what its tools returned.
+pub const FINGERPRINTS_TOTAL: usize = 4_000_000;
+
 /// Conversations open at once, and steps and edges kept of one. An agent that loops for days fills them; the oldest conversation
 /// is closed, later steps of a full one are judged but not listed.
 pub const CONVERSATIONS: usize = 100_000;

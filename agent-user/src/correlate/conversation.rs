@@ -84,9 +84,12 @@ impl Conversation {
                 }
                 Role::System => self.memory.system(text),
                 Role::Tool => {
-                    let tool = message.tool_name.clone().or_else(|| self.tool_of(message));
+                    let calls = llm.messages.iter().flat_map(|message| &message.tool_calls);
+                    let asked = message.answers.as_ref().and_then(|id| calls.clone().find(|call| call.id.as_ref() == Some(id)));
+                    let tool = message.tool_name.clone().or_else(|| self.tool_of(message)).or_else(|| Some(asked?.name.clone()));
                     let action = message.answers.as_ref().and_then(|id| results.get(id)).copied();
-                    self.memory.tool(text, tool.as_ref(), action);
+                    let arguments = asked.map(|call| call.arguments.expose_content());
+                    self.memory.tool(text, tool.as_ref(), arguments, action);
                 }
                 Role::User | Role::Assistant => {}
             }

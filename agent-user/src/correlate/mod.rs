@@ -44,22 +44,30 @@ pub struct Provenance {
     pub origin: &'static str,
     /// The action whose content held the value.
     pub from: Option<ActionId>,
-    /// `field`: the value stood in a field of its own; `text`: inside free text.
+    /// `field`: the value stood in a field of its own; `text`: inside free text; `none`: in no content.
     pub shape: &'static str,
     /// The content it came from can be written by third parties (mail, web page, review, file, ticket).
     pub third_party: bool,
     /// The same content asks its reader to act, and the act is of this call's kind.
     pub instructed: bool,
-    /// The user named that source or told the agent to do what it says.
+    /// The user told the agent to do what contents say, or pointed at them for the details of an act of this kind.
     pub delegated: bool,
+    /// The user's words name that source: its file, address, subject or sender.
+    pub named: bool,
+    /// The argument says to whom, to what or how much; others carry content.
+    pub target: bool,
 }
 
 /// Facts about the whole call that separate a hijacked one from a look-up.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Influence {
     pub arguments: Vec<Provenance>,
-    /// The user asked for an act of this kind.
+    /// The user asked for an act of this kind; `None` when that cannot be told (nothing said, or not in English).
     pub asked: Option<bool>,
+    /// The call serves the request; otherwise it stands beside it.
+    pub serves: bool,
+    /// `none`; `scoped`: the user pointed at a content for the details; `wide`: the user told the agent to do what a content says.
+    pub delegation: &'static str,
     /// 0: the user's own will; 1: content steered it.
     pub injected: f32,
     pub reasons: Vec<&'static str>,

@@ -1,13 +1,13 @@
 //! The stage: each draft finds its workflow, its causes and its place.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::conversation::{Conversation, is_effect, prints};
 use super::tree::Tree;
 use super::{Cause, Correlated, Influence, Proc, Step, Workflow, WorkflowId};
-use crate::base::limits::{CONVERSATIONS, OPEN_ACTIONS, WORKFLOW_STEPS};
+use crate::base::limits::{CONVERSATIONS, FINGERPRINTS_TOTAL, OPEN_ACTIONS, WORKFLOW_STEPS};
 use crate::base::{ActionId, ExchangeId, KeyedHash, ProcessKey, Sensitive, Timestamp, Value};
 use crate::capture::{Exec, FileEffect, FileOp};
 use crate::reassemble::Fact;
@@ -37,6 +37,9 @@ pub struct Correlate {
     /// Requests that a process is serving, latest last.
     serving: HashMap<ProcessKey, Vec<ActionId>>,
     last_workflow: u64,
+    /// Fingerprints of all conversations; those that may still hold some, oldest first.
+    remembered: usize,
+    remembering: VecDeque<WorkflowId>,
     /// Actions that this stage makes itself count down from the top, apart from those of understand.
     made: u64,
 }
@@ -63,6 +66,8 @@ impl Correlate {
             started_for: HashMap::new(),
             serving: HashMap::new(),
             last_workflow: 0,
+            remembered: 0,
+            remembering: VecDeque::new(),
             made: 0,
         }
     }
@@ -165,12 +170,15 @@ impl Correlate {
         }
         let asked_by = served.and_then(|request| self.open.get(&request)).and_then(|step| step.action.identity.user.clone());
         if let Some(conversation) = self.conversations.get_mut(&id) {
+            let before = conversation.memory.size();
             conversation.listen(&llm, seen, known, &by_call);
+            self.remembered += conversation.memory.size().saturating_sub(before);
             conversation.last_request = Some(action.id);
             conversation.last_at = action.time;
             conversation.named = llm.conversation_id.clone().or(conversation.named.take());
             conversation.asked_by = asked_by.or(conversation.asked_by.take()).or_else(|| action.identity.user.clone());
         }
+        self.forget_oldest(id);
         if let Some(exchange) = action.exchange {
             self.of_exchange.insert(exchange, id);
             if self.of_exchange.len() > OPEN_ACTIONS {
@@ -231,6 +239,7 @@ impl Correlate {
         let id = self.new_workflow(action);
         self.conversations.insert(id, Conversation::new(action.process, self.hash.clone()));
         self.of_agent.entry(action.process).or_default().push(id);
+        self.remembering.push_back(id);
         if self.conversations.len() > CONVERSATIONS
             && let Some((oldest, conversation)) = self.conversations.pop_first()
             && let Some(list) = self.of_agent.get_mut(&conversation.agent)
@@ -238,6 +247,18 @@ impl Correlate {
             list.retain(|id| *id != oldest);
         }
         id
+    }
+
+    /// All conversations together keep so much; past it the oldest forgets what its tools returned.
+    fn forget_oldest(&mut self, spared: WorkflowId) {
+        while self.remembered > FINGERPRINTS_TOTAL
+            && let Some(oldest) = self.remembering.pop_front()
+        {
+            if let Some(conversation) = self.conversations.get_mut(&oldest).filter(|_| oldest != spared) {
+                self.remembered = self.remembered.saturating_sub(conversation.memory.size());
+                conversation.memory.forget();
+            }
+        }
     }
 
     fn new_workflow(&mut self, action: &Action) -> WorkflowId {
@@ -439,6 +460,10 @@ impl Correlate {
 
     fn close(&mut self, id: WorkflowId, out: &mut Vec<Correlated>) {
         if let Some(conversation) = self.conversations.remove(&id)
+            && {
+                self.remembered = self.remembered.saturating_sub(conversation.memory.size());
+                true
+            }
             && let Some(list) = self.of_agent.get_mut(&conversation.agent)
         {
             list.retain(|other| *other != id);

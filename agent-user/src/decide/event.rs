@@ -222,6 +222,13 @@ fn provenance(influence: &Influence) -> Value {
     fields.put("third_party", any(|argument| argument.third_party));
     fields.put("instructed", any(|argument| argument.instructed));
     fields.put("delegated", any(|argument| argument.delegated));
+    fields.put("serves", Value::Bool(influence.serves));
+    fields.text("delegation", Some(influence.delegation));
+    fields.put("named", any(|argument| argument.named));
+    let targets = influence.arguments.iter().filter(|argument| argument.target && argument.third_party);
+    fields.put("from_text", Value::Bool(targets.clone().any(|argument| argument.shape == "text")));
+    fields.put("from_field", Value::Bool(targets.clone().any(|argument| argument.shape == "field")));
+    fields.put("targets", Value::list(targets.map(|argument| Value::Text(argument.argument.clone()))));
     let invented = influence.arguments.iter().filter(|argument| argument.origin == "model");
     fields.put("invented", Value::list(invented.map(|argument| Value::Text(argument.argument.clone()))));
     fields.put("origins", Value::list(origins.into_iter().map(Value::text)));

@@ -31,6 +31,15 @@ const VERBS: &[(&str, &[&str])] = &[
             "debit",
             "topup",
             "settle",
+            "money",
+            "funds",
+            "transaction",
+            "transactions",
+            "reimburse",
+            "deposit",
+            "donation",
+            "ether",
+            "bitcoin",
         ],
     ),
     (
@@ -261,11 +270,6 @@ pub(crate) fn effect_of_call(method: &str, path: &str) -> &'static str {
         .filter(|(effect, _)| *effect != "write")
         .find(|(_, verbs)| words.iter().any(|word| verbs.contains(&word.as_str())));
     named.map_or("write", |(effect, _)| effect)
-}
-
-/// Effects with the verbs that name them; `write` is too common to say anything.
-pub(crate) fn verbs_of() -> impl Iterator<Item = (&'static str, &'static [&'static str])> {
-    VERBS.iter().copied().filter(|(effect, _)| *effect != "write")
 }
 
 fn rank(effect: &str) -> usize {

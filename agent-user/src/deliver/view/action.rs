@@ -268,12 +268,16 @@ fn provenance(influence: &Influence) -> Value {
                 .text("shape", argument.shape)
                 .put("third_party", Value::Bool(argument.third_party))
                 .put("instructed", Value::Bool(argument.instructed))
-                .put("delegated", Value::Bool(argument.delegated));
+                .put("delegated", Value::Bool(argument.delegated))
+                .put("named", Value::Bool(argument.named))
+                .put("target", Value::Bool(argument.target));
             shown.done()
         })),
     );
     fields
         .some("asked", influence.asked.map(Value::Bool))
+        .put("serves", Value::Bool(influence.serves))
+        .text("delegation", influence.delegation)
         .put("injected", float(influence.injected))
         .put("reasons", Value::list(influence.reasons.iter().map(|reason| Value::text(*reason))));
     fields.done()
