@@ -9,6 +9,7 @@ mod demo;
 mod dist;
 mod fuzz;
 mod peers;
+mod receivers;
 mod run;
 mod setup;
 mod sh;
@@ -46,6 +47,8 @@ enum Verb {
     },
     /// Measure: cost of capture, speed of replay, memory.
     Bench(bench::Arguments),
+    /// Send alerts through every codec and sink into real receivers, and read them back.
+    Receivers(receivers::Arguments),
     /// Fuzz the decoders.
     Fuzz(fuzz::Arguments),
     /// Pack the release archive.
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         Verb::Test(arguments) => test::run(&arguments),
         Verb::Screenshots { folder } => test::screenshots(&sh::root().join(folder)),
         Verb::Bench(arguments) => bench::run(&arguments),
+        Verb::Receivers(arguments) => receivers::run(&arguments),
         Verb::Fuzz(arguments) => fuzz::run(&arguments),
         Verb::Dist => dist::run(),
     };

@@ -22,14 +22,22 @@ pub fn sources() -> PathBuf {
 
 /// The Python clients, from PyPI.
 pub fn prepare_python() -> Result<()> {
+    python_environment("venv", &sources().join("requirements.txt"))
+}
+
+/// What reads alerts in the tests of sinks, from PyPI.
+pub fn prepare_receivers() -> Result<()> {
+    python_environment("receivers", &sh::root().join("tests/receivers/requirements.txt"))
+}
+
+fn python_environment(name: &str, wanted: &Path) -> Result<()> {
     setup::need(&[("python3", "python3"), ("openssl", "openssl")])?;
     if sh::output(sh::command("python3").args(["-c", "import ensurepip, venv"])).is_err() {
         setup::install(&["python3-venv"])?;
     }
-    let wanted = sources().join("requirements.txt");
-    once(&wanted, "venv", |venv| {
+    once(wanted, name, |venv| {
         sh::run(sh::command("python3").args(["-m", "venv"]).arg(venv))?;
-        sh::run(sh::command(venv.join("bin/pip")).args(["install", "-q", "--disable-pip-version-check", "-r"]).arg(&wanted))
+        sh::run(sh::command(venv.join("bin/pip")).args(["install", "-q", "--disable-pip-version-check", "-r"]).arg(wanted))
     })
 }
 

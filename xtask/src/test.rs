@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 
-use crate::{build, peers, setup, sh};
+use crate::{build, peers, receivers, setup, sh};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -23,7 +23,7 @@ struct Step {
     run: fn() -> Result<()>,
 }
 
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     Step { name: "format", run: || sh::run(sh::cargo().args(["fmt", "--all", "--check"])) },
     Step { name: "clippy of the pure library", run: clippy_pure },
     Step { name: "pure library", run: pure },
@@ -32,6 +32,7 @@ const STEPS: [Step; 9] = [
     Step { name: "live library", run: library },
     Step { name: "rules and recordings", run: recordings },
     Step { name: "console in a browser and a terminal", run: console },
+    Step { name: "sinks into real receivers", run: receivers::slice },
     Step { name: LIVE, run: live },
 ];
 const LIVE: &str = "live, on this kernel";

@@ -131,3 +131,11 @@ pub const PICTURE_WORKFLOWS: usize = 4_000;
 pub const PICTURE_STEPS_EACH: usize = 400;
 pub const PICTURE_STEPS: usize = 30_000;
 pub const PICTURE_ALERTS: usize = 2_000;
+
+/// Alerts and evidence that wait for the disk. A disk that hangs costs evidence first, and alerts past these, counted and said in a
+/// gap record; it never costs the capture.
+pub const ALERTS_WAITING: usize = 8_192;
+pub const EVIDENCE_WAITING: usize = 8_192;
+
+/// Dead letters of one sink. A receiver that refuses everything fills them; the older half gives way.
+pub const DEAD_LETTER_BYTES: u64 = 64 << 20;

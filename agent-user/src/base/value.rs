@@ -164,7 +164,7 @@ impl Value {
     }
 }
 
-/// RFC 8259 section 7, with every control character escaped.
+/// RFC 8259 section 7, with every character escaped that a terminal obeys, or that some readers take for the end of a line.
 pub fn push_json_string(out: &mut String, text: &str) {
     use std::fmt::Write;
     out.push('"');
@@ -175,7 +175,10 @@ pub fn push_json_string(out: &mut String, text: &str) {
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
-            control if (control as u32) < 0x20 || control as u32 == 0x7f => {
+            '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+                write!(out, "\\u{:04x}", character as u32).expect("writing to a String cannot fail");
+            }
+            control if control.is_control() => {
                 write!(out, "\\u{:04x}", control as u32).expect("writing to a String cannot fail");
             }
             other => out.push(other),

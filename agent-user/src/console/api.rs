@@ -77,11 +77,11 @@ fn coverage(board: &Board, overview: &Overview) -> Coverage {
     let sinks: Vec<SinkRow> = status
         .sinks
         .iter()
-        .map(|(name, delivered, failures, lost)| SinkRow {
-            name: name.as_str().into(),
-            delivered: *delivered,
-            failures: *failures,
-            lost: *lost,
+        .map(|sink| SinkRow {
+            name: sink.name.as_str().into(),
+            delivered: sink.delivered,
+            failures: sink.failures,
+            lost: sink.lost,
         })
         .collect();
     let mut blind: Vec<Text> = Vec::new();

@@ -42,21 +42,42 @@ pub(super) struct Snapshot {
     pub(super) panics: u64,
     pub(super) journal_written: u64,
     pub(super) journal_dropped: u64,
-    /// Name, delivered, failures, lost.
-    pub(super) sinks: Vec<(String, u64, u64, u64)>,
+    pub(super) disk_errors: u64,
+    pub(super) disk_failing: bool,
+    pub(super) sinks: Vec<SinkState>,
     /// What the probes say of themselves.
     pub(super) probes: Option<Value>,
+}
+
+/// How one sink is.
+#[derive(Clone, Debug, Default)]
+pub(super) struct SinkState {
+    pub(super) name: String,
+    pub(super) delivered: u64,
+    pub(super) failures: u64,
+    pub(super) lost: u64,
+    pub(super) dead: u64,
+    pub(super) bytes: u64,
+    pub(super) queued: u64,
+    /// Time of the oldest record that waits, nanoseconds since the epoch; 0 when none does.
+    pub(super) oldest: u64,
+    pub(super) broken: bool,
 }
 
 impl Snapshot {
     fn json(&self) -> Value {
         let number = |number: u64| Value::int(i64::try_from(number).unwrap_or(i64::MAX));
-        let sinks = self.sinks.iter().map(|(name, delivered, failures, lost)| {
+        let sinks = self.sinks.iter().map(|sink| {
             Value::map([
-                ("name", Value::text(name.as_str())),
-                ("delivered", number(*delivered)),
-                ("failures", number(*failures)),
-                ("lost", number(*lost)),
+                ("name", Value::text(sink.name.as_str())),
+                ("delivered", number(sink.delivered)),
+                ("failures", number(sink.failures)),
+                ("lost", number(sink.lost)),
+                ("dead", number(sink.dead)),
+                ("bytes", number(sink.bytes)),
+                ("queued", number(sink.queued)),
+                ("oldest", number(sink.oldest)),
+                ("broken", Value::Bool(sink.broken)),
             ])
         });
         Value::map([
@@ -71,7 +92,15 @@ impl Snapshot {
             ("alerts", number(self.alerts)),
             ("shadow_alerts", number(self.shadow_alerts)),
             ("internal_faults", number(self.panics)),
-            ("journal", Value::map([("written", number(self.journal_written)), ("dropped", number(self.journal_dropped))])),
+            (
+                "journal",
+                Value::map([
+                    ("written", number(self.journal_written)),
+                    ("dropped", number(self.journal_dropped)),
+                    ("disk_errors", number(self.disk_errors)),
+                    ("disk_failing", Value::Bool(self.disk_failing)),
+                ]),
+            ),
             ("sinks", Value::list(sinks)),
             ("probes", self.probes.clone().unwrap_or(Value::Null)),
         ])
@@ -87,7 +116,8 @@ pub(super) struct Board {
 #[derive(Default)]
 struct Posted {
     status: Snapshot,
-    alerts: IndexMap<Arc<str>, String>,
+    /// The latest view, and how often its uid was posted before.
+    alerts: IndexMap<Arc<str>, (String, u32)>,
     workflows: VecDeque<String>,
 }
 
@@ -118,14 +148,15 @@ impl Board {
         self.posted().status.probes = Some(status);
     }
 
-    /// True when this uid was not posted before.
-    pub(super) fn alert(&self, uid: &Arc<str>, json: String) -> bool {
+    /// How often this uid was posted before.
+    pub(super) fn alert(&self, uid: &Arc<str>, json: String) -> u32 {
         let mut posted = self.posted();
-        let first = posted.alerts.insert(uid.clone(), json).is_none();
+        let revision = posted.alerts.get(uid).map_or(0, |(_, revision)| revision.saturating_add(1));
+        posted.alerts.insert(uid.clone(), (json, revision));
         if posted.alerts.len() > SHOWN {
             posted.alerts.shift_remove_index(0);
         }
-        first
+        revision
     }
 
     pub(super) fn workflow(&self, json: String) {
@@ -143,7 +174,7 @@ impl Board {
         let posted = self.posted();
         match request {
             "status" => posted.status.json().to_json() + "\n",
-            "alerts" => posted.alerts.values().flat_map(|json| [json.as_str(), "\n"]).collect(),
+            "alerts" => posted.alerts.values().flat_map(|(json, _)| [json.as_str(), "\n"]).collect(),
             "workflows" => posted.workflows.iter().flat_map(|json| [json.as_str(), "\n"]).collect(),
             _ => "{\"error\":\"unknown request\"}\n".into(),
         }

@@ -3,17 +3,19 @@
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Failure;
-use super::config::{Config, Sink as SinkConfig};
+use super::config::{Config, Sink};
 use super::control::{Board, Snapshot};
 use crate::base::{KeyedHash, Timestamp};
 use crate::capture::Observation;
 use crate::decide::{Alert, RuleSet};
+use crate::deliver::evidence::Log;
 use crate::deliver::journal::{Journal, Limits};
 use crate::deliver::line::{self, Palette};
-use crate::deliver::outbox::{Entry, EntryKind, Outbox};
-use crate::deliver::sink::{FileSink, Sink};
+use crate::deliver::outbox::{Entry, EntryKind, Outbox, Outlet};
+use crate::deliver::sink::Plan;
 use crate::deliver::{Redactor, view};
 use crate::pipeline::{Output, Pipeline};
 
@@ -32,20 +34,21 @@ impl Daemon {
     pub(super) fn open(config: &Config, rules: Arc<RuleSet>, board: Arc<Board>) -> Result<Daemon, Failure> {
         let state = config.state_dir();
         let folder = state.join("journal");
-        let limits = Limits { segment: config.journal.segment_bytes, total: config.journal.total_bytes };
-        let journal = Journal::open(&folder, limits).map_err(|error| Failure::file(&folder, "open the journal", &error))?;
-        let mut sinks: Vec<(String, Box<dyn Sink>)> = Vec::new();
-        let default = SinkConfig::File { name: "alerts".into(), path: state.join("alerts.jsonl") };
-        let configured = if config.sinks.is_empty() { std::slice::from_ref(&default) } else { &config.sinks };
-        for sink in configured {
-            match sink {
-                SinkConfig::File { name, path } => {
-                    let file = FileSink::open(path).map_err(|error| Failure::file(path, "open the sink's file", &error))?;
-                    sinks.push((name.clone(), Box::new(file)));
-                }
-            }
+        let journal =
+            Journal::open(&folder, limits(config)).map_err(|error| Failure::file(&folder, "open the journal", &error))?;
+        let mut outlets = Vec::new();
+        for plan in plans(config)? {
+            let failed = |error| Failure::Input(format!("sink `{}`: {error}", plan.name));
+            outlets.push(Outlet::new(&plan, &host_name()).map_err(failed)?);
         }
-        let outbox = Outbox::start(journal, &folder, sinks).map_err(|error| Failure::file(&folder, "start the sinks", &error))?;
+        if config.evidence.log {
+            let folder = config.evidence_dir();
+            let log =
+                Log::open(&folder, &origin(config)).map_err(|error| Failure::file(&folder, "open the evidence log", &error))?;
+            outlets.push(Outlet::evidence(log));
+        }
+        let outbox =
+            Outbox::start(journal, &folder, outlets).map_err(|error| Failure::file(&folder, "start the sinks", &error))?;
         Ok(Daemon {
             pipeline: Pipeline::new(rules),
             outputs: Vec::new(),
@@ -129,31 +132,66 @@ impl Daemon {
             return;
         }
         let json = view::alert(alert, &self.redactor).to_json();
-        let first = self.board.alert(&alert.uid, json.clone());
-        if first {
+        let revision = self.board.alert(&alert.uid, json.clone());
+        if revision == 0 {
             self.seen.alerts += 1;
             lines.push_str(&line::alert(alert, &self.redactor, self.palette));
         } else {
             lines.push_str(&line::alert_update(alert, &self.redactor, self.palette));
         }
         lines.push('\n');
-        self.outbox.send(Entry { kind: EntryKind::Alert, time: alert.time.0, uid: alert.uid.to_string(), json });
+        self.outbox.send(Entry { kind: EntryKind::Alert, time: alert.time.0, uid: alert.uid.to_string(), revision, json });
     }
 
     fn publish(&mut self) {
         use std::sync::atomic::Ordering::Relaxed;
         self.seen.journal_written = self.outbox.counters.written.load(Relaxed);
         self.seen.journal_dropped = self.outbox.counters.dropped.load(Relaxed);
+        self.seen.disk_errors = self.outbox.counters.disk_errors.load(Relaxed);
+        self.seen.disk_failing = self.outbox.counters.disk_failing.load(Relaxed);
         self.seen.sinks = self
             .outbox
             .sinks
             .iter()
-            .map(|(name, sink)| {
-                (name.clone(), sink.delivered.load(Relaxed), sink.failures.load(Relaxed), sink.lost.load(Relaxed))
+            .map(|(name, sink)| super::control::SinkState {
+                name: name.clone(),
+                delivered: sink.delivered.load(Relaxed),
+                failures: sink.failures.load(Relaxed),
+                lost: sink.lost.load(Relaxed),
+                dead: sink.dead.load(Relaxed),
+                bytes: sink.bytes.load(Relaxed),
+                queued: sink.queued.load(Relaxed),
+                oldest: sink.oldest.load(Relaxed),
+                broken: sink.broken.load(Relaxed),
             })
             .collect();
         self.board.publish(&self.seen);
     }
+}
+
+fn limits(config: &Config) -> Limits {
+    let journal = config.journal;
+    let age = (journal.max_age_days > 0).then(|| Duration::from_secs(u64::from(journal.max_age_days) * 86_400));
+    Limits { segment: journal.segment_bytes, total: journal.total_bytes, reserve: journal.reserve_bytes, age }
+}
+
+/// The sinks as configured; a file in the state folder when there is none.
+pub(super) fn plans(config: &Config) -> Result<Vec<Plan>, Failure> {
+    if config.sinks.is_empty() {
+        return Ok(vec![Sink::default_file(config.state_dir().join("alerts.jsonl"))]);
+    }
+    let told = |(key, reason): (String, String)| Failure::Input(format!("{key}: {reason}"));
+    config.sinks.iter().map(|sink| sink.plan().map_err(told)).collect()
+}
+
+/// Names this installation's log; the key's name too.
+fn origin(config: &Config) -> String {
+    let plain = |name: String| name.chars().filter(|letter| letter.is_ascii_alphanumeric() || ".-/".contains(*letter)).collect();
+    config.evidence.origin.clone().unwrap_or_else(|| plain(format!("{}/agentward", host_name())))
+}
+
+pub(super) fn host_name() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "-".into(), |name| name.trim().to_owned())
 }
 
 /// The key of this installation's fingerprints: made once, kept with mode 0600.

@@ -11,6 +11,8 @@ mod control;
 mod convert;
 #[cfg(feature = "live")]
 mod daemon;
+#[cfg(feature = "sinks")]
+mod evidence;
 #[cfg(feature = "live")]
 mod graph;
 mod input;
@@ -26,6 +28,8 @@ mod rules;
 mod run;
 #[cfg(feature = "live")]
 mod show;
+#[cfg(feature = "live")]
+mod sinks;
 #[cfg(feature = "live")]
 mod top;
 #[cfg(feature = "live")]
@@ -72,6 +76,18 @@ enum Command {
     /// Watch this host: alerts on the terminal, in the journal and at the sinks.
     #[cfg(feature = "live")]
     Run(run::Arguments),
+    /// Try a sink of the configuration.
+    #[cfg(feature = "live")]
+    Sinks {
+        #[command(subcommand)]
+        command: sinks::Command,
+    },
+    /// Check the tamper-evident log, or take one alert's evidence out of it. Offline, from files alone.
+    #[cfg(feature = "sinks")]
+    Evidence {
+        #[command(subcommand)]
+        command: evidence::Command,
+    },
     /// How the running daemon is.
     #[cfg(feature = "live")]
     Status(control::Arguments),
@@ -272,6 +288,10 @@ pub fn main() -> ExitCode {
         }
         #[cfg(feature = "live")]
         Command::Run(arguments) => run::run(&arguments),
+        #[cfg(feature = "live")]
+        Command::Sinks { command } => sinks::run(&command),
+        #[cfg(feature = "sinks")]
+        Command::Evidence { command } => evidence::run(&command),
         #[cfg(feature = "live")]
         Command::Status(arguments) => control::ask("status", &arguments),
         #[cfg(feature = "live")]

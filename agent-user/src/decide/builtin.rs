@@ -9,3 +9,8 @@ const PACKS: &[(&str, &str)] = &[("rules/core/core.toml", include_str!("../../..
 pub fn builtin() -> Result<Vec<Pack>, Vec<Fault>> {
     PACKS.iter().map(|(file, text)| read(file, text)).collect()
 }
+
+/// The texts themselves, for evidence that shows the rule it was judged by.
+pub fn sources() -> impl Iterator<Item = &'static str> {
+    PACKS.iter().map(|(_, text)| *text)
+}

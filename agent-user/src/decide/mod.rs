@@ -17,7 +17,7 @@ use std::sync::Arc;
 use crate::base::{ActionId, Incomplete, Timestamp, Value};
 use crate::correlate::WorkflowId;
 
-pub use builtin::builtin;
+pub use builtin::{builtin, sources};
 pub use engine::{Counts, Decide};
 pub use ruleset::RuleSet;
 

@@ -47,16 +47,20 @@ impl Palette {
 pub fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
-        let invisible = character.is_control()
-            || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}');
         match character {
             '\n' => out.push_str("\\n"),
             '\t' => out.push(' '),
-            _ if invisible => write!(out, "\\u{{{:x}}}", character as u32).expect("writing to a String cannot fail"),
+            _ if invisible(character) => write!(out, "\\u{{{:x}}}", character as u32).expect("writing to a String cannot fail"),
             _ => out.push(character),
         }
     }
     out
+}
+
+/// Characters that a terminal obeys, that end a line for some readers, or that hide or reorder others.
+pub fn invisible(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// `14:03:27.123 w1 a4  api.request  POST shop.example/v1/orders/1001/refunds {"amount":900} -> 201  python3[4242]`

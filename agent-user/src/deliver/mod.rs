@@ -10,13 +10,15 @@ use crate::decode::{Body, Opcode};
 use crate::reassemble::Flow;
 
 pub mod codec;
+#[cfg(feature = "sinks")]
+pub mod evidence;
 #[cfg(feature = "cli")]
 pub mod journal;
 pub mod line;
-#[cfg(feature = "cli")]
+#[cfg(feature = "sinks")]
 pub mod outbox;
 pub mod redact;
-#[cfg(feature = "cli")]
+#[cfg(feature = "sinks")]
 pub mod sink;
 pub mod view;
 

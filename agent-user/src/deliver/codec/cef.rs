@@ -4,7 +4,7 @@
 
 use super::{PRODUCT, VENDOR, VERSION, first, millis, severity_rank, text};
 use crate::base::Value;
-use crate::deliver::line::printable;
+use crate::deliver::line::{invisible, printable};
 
 /// Extension keys with the pointers that feed them; a label follows each custom string.
 const EXTENSION: &[(&str, &[&str])] = &[
@@ -48,7 +48,7 @@ pub(super) fn encode(alert: &Value) -> String {
 }
 
 fn header(value: &str) -> String {
-    printable(&value.replace(['\r', '\n'], " ").replace('\\', "\\\\")).replace('|', "\\|")
+    printable(&value.replace(['\r', '\n'], " ")).replace('\\', "\\\\").replace('|', "\\|")
 }
 
 /// Other control characters become visible escapes; a receiver reads them as text.
@@ -61,7 +61,7 @@ fn extension(value: &str) -> String {
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
             '\t' => out.push(' '),
-            other if other.is_control() => out.push_str(&format!("\\\\u{{{:x}}}", other as u32)),
+            other if invisible(other) => out.push_str(&format!("\\\\u{{{:x}}}", other as u32)),
             other => out.push(other),
         }
     }

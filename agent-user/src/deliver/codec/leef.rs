@@ -5,6 +5,7 @@
 
 use super::{PRODUCT, VENDOR, VERSION, first, rfc3339, severity_rank, text};
 use crate::base::Value;
+use crate::deliver::line::invisible;
 
 const DELIMITER: char = '\u{1f}';
 
@@ -54,7 +55,7 @@ fn plain(value: &str) -> String {
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
-            other if other.is_control() => out.push_str(&format!("\\u{{{:x}}}", other as u32)),
+            other if invisible(other) => out.push_str(&format!("\\u{{{:x}}}", other as u32)),
             other => out.push(other),
         }
     }

@@ -32,6 +32,24 @@ pub enum Codec {
 }
 
 impl Codec {
+    pub fn is_json(self) -> bool {
+        match self {
+            Codec::Native | Codec::Ocsf | Codec::Ecs => true,
+            Codec::Cef | Codec::Leef => false,
+        }
+    }
+
+    /// Name and version of what [`Codec::encode`] writes, for receivers that keep a schema beside each message.
+    pub fn schema(self) -> &'static str {
+        match self {
+            Codec::Native => "agentward-alert-1",
+            Codec::Ocsf => "ocsf-1.8.0",
+            Codec::Ecs => "ecs-9.0.0",
+            Codec::Cef => "cef-0",
+            Codec::Leef => "leef-2.0",
+        }
+    }
+
     pub fn encode(self, alert: &Value) -> String {
         match self {
             Codec::Native => alert.to_json(),
@@ -65,13 +83,13 @@ fn millis(alert: &Value) -> i64 {
 }
 
 /// RFC 3339 in UTC with milliseconds.
-fn rfc3339(alert: &Value) -> String {
+pub(super) fn rfc3339(alert: &Value) -> String {
     jiff::Timestamp::from_millisecond(millis(alert))
         .map_or_else(|_| "1970-01-01T00:00:00.000Z".into(), |time| format!("{time:.3}"))
 }
 
 /// 0 to 4 in the order of our severities.
-fn severity_rank(alert: &Value) -> u8 {
+pub(super) fn severity_rank(alert: &Value) -> u8 {
     match alert.pointer("/severity").and_then(Value::as_str) {
         Some("low") => 1,
         Some("medium") => 2,

@@ -52,10 +52,20 @@ impl Cursor {
                     format!("{}: damaged; remove it to deliver again from the start", file.display()),
                 )
             })?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => start,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                // Kept at once: a sink whose receiver is down until the next start must not begin at that later place.
+                keep(&file, start)?;
+                start
+            }
             Err(error) => return Err(error),
         };
         Ok(Cursor { folder: folder.to_owned(), file, next: acknowledged, acknowledged, open: None })
+    }
+
+    /// A position behind the end points to records that the disk lost although it had confirmed them; it goes back to the end.
+    pub fn clamp(&mut self, end: Sequence) {
+        self.acknowledged = self.acknowledged.min(end);
+        self.next = self.next.min(end);
     }
 
     /// The next record after the last one read.
@@ -102,11 +112,7 @@ impl Cursor {
         if position <= self.acknowledged {
             return Ok(());
         }
-        let temporary = self.file.with_extension("cursor.new");
-        let mut file = File::create(&temporary)?;
-        writeln!(file, "{}", position.0)?;
-        file.sync_data()?;
-        fs::rename(&temporary, &self.file)?;
+        keep(&self.file, position)?;
         self.acknowledged = position;
         Ok(())
     }
@@ -114,6 +120,14 @@ impl Cursor {
     /// Reads again from the last acknowledged record: after a failed delivery.
     pub fn rewind(&mut self) {
         self.next = self.acknowledged;
+    }
+
+    /// Forgets what was read ahead: records behind the durable end may have been taken back and written anew.
+    pub fn refresh(&mut self) -> io::Result<()> {
+        if let Some(open) = &mut self.open {
+            open.reader.seek(SeekFrom::Start(open.offset))?;
+        }
+        Ok(())
     }
 
     /// The record that [`Cursor::read`] looks for next.
@@ -147,4 +161,13 @@ impl Cursor {
         self.open = Some(Open { first, offset, next: at.max(self.next), reader });
         Ok(true)
     }
+}
+
+/// Whole or not at all, through a second file.
+fn keep(path: &Path, position: Sequence) -> io::Result<()> {
+    let temporary = path.with_extension("cursor.new");
+    let mut file = File::create(&temporary)?;
+    writeln!(file, "{}", position.0)?;
+    file.sync_data()?;
+    fs::rename(&temporary, path)
 }

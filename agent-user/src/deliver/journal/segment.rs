@@ -1,11 +1,11 @@
 //! One segment file: frames of `u32` length, `u32` CRC-32 (IEEE 802.3) over length and payload, payload; little-endian.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use super::Sequence;
+use super::{Sequence, fault};
 
 const HEADER: usize = 8;
 
@@ -36,16 +36,19 @@ pub(super) struct Segment {
     file: File,
     length: u64,
     buffer: Vec<u8>,
-    /// A failed write may have left half a frame behind the last whole one.
+    /// Up to here the file is known to be on the disk.
+    synced: u64,
+    /// Something may stand behind `length`: half a frame of a failed write, or frames that were taken back.
     torn: bool,
 }
 
 impl Segment {
     pub(super) fn create(folder: &Path, first: Sequence) -> io::Result<Segment> {
+        fault::at(fault::Point::Create)?;
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o600).open(path(folder, first))?;
         // The name itself must survive a crash.
         File::open(folder)?.sync_all()?;
-        Ok(Segment { file, length: 0, buffer: Vec::new(), torn: false })
+        Ok(Segment { file, length: 0, buffer: Vec::new(), synced: 0, torn: false })
     }
 
     /// Opens for appending; cuts off what is not a whole record. Returns the number after the last one.
@@ -62,7 +65,9 @@ impl Segment {
         }
         file.set_len(length)?;
         file.seek(SeekFrom::Start(length))?;
-        Ok((Segment { file, length, buffer: Vec::new(), torn: false }, Sequence(first.0 + count)))
+        // What was read may only be in the cache of the system.
+        file.sync_data()?;
+        Ok((Segment { file, length, buffer: Vec::new(), synced: length, torn: false }, Sequence(first.0 + count)))
     }
 
     pub(super) fn len(&self) -> u64 {
@@ -72,24 +77,46 @@ impl Segment {
     pub(super) fn append(&mut self, payload: &[u8]) -> io::Result<()> {
         let too_long = || io::Error::new(io::ErrorKind::InvalidInput, "record too long for the journal");
         let length = u32::try_from(payload.len()).ok().filter(|length| *length as usize <= RECORD_BYTES).ok_or_else(too_long)?;
-        if self.torn {
-            self.file.set_len(self.length)?;
-            self.file.seek(SeekFrom::Start(self.length))?;
-            self.torn = false;
-        }
+        self.mend()?;
         self.buffer.clear();
         self.buffer.extend_from_slice(&length.to_le_bytes());
         self.buffer.extend_from_slice(&checksum(length, payload).to_le_bytes());
         self.buffer.extend_from_slice(payload);
         self.torn = true;
-        self.file.write_all(&self.buffer)?;
+        fault::write(&mut self.file, &self.buffer)?;
         self.torn = false;
         self.length += self.buffer.len() as u64;
         Ok(())
     }
 
+    /// Cuts off what stands behind the last record, so that no reader takes it for one.
+    fn mend(&mut self) -> io::Result<()> {
+        if self.torn {
+            fault::at(fault::Point::Truncate)?;
+            self.file.set_len(self.length)?;
+            self.file.seek(SeekFrom::Start(self.length))?;
+            self.torn = false;
+        }
+        Ok(())
+    }
+
     pub(super) fn sync(&mut self) -> io::Result<()> {
-        self.file.sync_data()
+        self.mend()?;
+        fault::at(fault::Point::Sync)?;
+        self.file.sync_data()?;
+        self.synced = self.length;
+        Ok(())
+    }
+
+    #[cfg(test)]
+    pub(super) fn synced(&self) -> u64 {
+        self.synced
+    }
+
+    /// Forgets what is not known to be on the disk; the next append overwrites it.
+    pub(super) fn take_back(&mut self) {
+        self.torn |= self.length != self.synced;
+        self.length = self.synced;
     }
 }
 

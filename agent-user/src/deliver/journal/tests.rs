@@ -17,7 +17,7 @@ impl Drop for Folder {
     }
 }
 
-const SMALL: Limits = Limits { segment: 64, total: 192 };
+const SMALL: Limits = Limits { segment: 64, total: 192, reserve: 0, age: None };
 
 fn record(number: u64) -> Vec<u8> {
     format!("record {number}").into_bytes()
@@ -49,7 +49,7 @@ fn drain(cursor: &mut Cursor) -> (Vec<u64>, u64) {
 #[test]
 fn what_is_written_is_read_across_segments() {
     let folder = Folder::new("read");
-    let roomy = Limits { segment: 64, total: 1 << 20 };
+    let roomy = Limits { segment: 64, total: 1 << 20, reserve: 0, age: None };
     let mut journal = written(&folder, roomy, 20);
     let mut cursor = Cursor::open(&folder.0, "sink", Sequence(0)).expect("opens");
     assert_eq!(drain(&mut cursor), ((0..20).collect(), 0));

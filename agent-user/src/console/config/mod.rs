@@ -1,8 +1,14 @@
 //! The daemon's configuration file: TOML, every key optional, unknown keys refused.
 
+#[cfg(feature = "sinks")]
+mod sink;
+
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+
+#[cfg(feature = "sinks")]
+pub use sink::Sink;
 
 use super::Failure;
 
@@ -26,6 +32,8 @@ pub struct Config {
     pub socket: Option<PathBuf>,
     pub capture: Capture,
     pub journal: Journal,
+    pub evidence: Evidence,
+    #[cfg(feature = "sinks")]
     #[serde(rename = "sink")]
     pub sinks: Vec<Sink>,
     pub console: Console,
@@ -81,20 +89,33 @@ impl Default for Capture {
 pub struct Journal {
     pub segment_bytes: u64,
     pub total_bytes: u64,
+    /// Kept free for alerts, for the day the disk is full.
+    pub reserve_bytes: u64,
+    /// Older records are removed; 0 keeps them until `total_bytes`.
+    pub max_age_days: u32,
 }
 
 impl Default for Journal {
     fn default() -> Journal {
-        Journal { segment_bytes: 16 << 20, total_bytes: 256 << 20 }
+        Journal { segment_bytes: 16 << 20, total_bytes: 256 << 20, reserve_bytes: 8 << 20, max_age_days: 0 }
     }
 }
 
-/// Where alerts go besides the terminal.
+/// The tamper-evident log.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Sink {
-    /// JSON lines, appended.
-    File { name: String, path: PathBuf },
+#[serde(deny_unknown_fields, default)]
+pub struct Evidence {
+    pub log: bool,
+    /// Names the log and its key. Default: the host's name and `/agentward`.
+    pub origin: Option<String>,
+    /// Default: `evidence` in the state folder.
+    pub folder: Option<PathBuf>,
+}
+
+impl Default for Evidence {
+    fn default() -> Evidence {
+        Evidence { log: true, origin: None, folder: None }
+    }
 }
 
 impl Config {
@@ -115,10 +136,19 @@ impl Config {
             let (line, column) = error.span().map_or((1, 1), |span| place(text, span.start));
             format!("{line}:{column}: {}", error.message().trim_end().replace('\n', ", "))
         })?;
-        config.check().map_err(|(key, reason)| {
-            let (line, column) = text.find(key).map_or((1, 1), |at| place(text, at));
+        let told = |key: &str, reason: &str, from: usize| {
+            let (line, column) = text[from..].find(key).map_or((1, 1), |at| place(text, from + at));
             format!("{line}:{column}: {key}: {reason}")
-        })?;
+        };
+        config.check().map_err(|(key, reason)| told(key, &reason, 0))?;
+        #[cfg(feature = "sinks")]
+        for (number, sink) in config.sinks.iter().enumerate() {
+            let from = text.match_indices("[[sink]]").nth(number).map_or(0, |(at, _)| at);
+            sink.plan().map_err(|(key, reason)| told(&key, &reason, from))?;
+            if config.sinks[..number].iter().any(|other| other.name == sink.name) {
+                return Err(told("name", &format!("`{}` is taken by another sink", sink.name), from));
+            }
+        }
         Ok(config)
     }
 
@@ -133,11 +163,19 @@ impl Config {
         if self.journal.total_bytes < 2 * self.journal.segment_bytes {
             return Err(("total_bytes", "must hold at least two segments".into()));
         }
+        let odd = |origin: &String| origin.is_empty() || origin.contains(|letter: char| letter.is_whitespace() || letter == '+');
+        if self.evidence.origin.as_ref().is_some_and(odd) {
+            return Err(("origin", "must be a name without spaces and `+`, such as `host.example/agentward`".into()));
+        }
         Ok(())
     }
 
     pub fn state_dir(&self) -> PathBuf {
         self.state_dir.clone().or_else(|| folder("STATE_DIRECTORY")).unwrap_or_else(|| "/var/lib/agentward".into())
+    }
+
+    pub fn evidence_dir(&self) -> PathBuf {
+        self.evidence.folder.clone().unwrap_or_else(|| self.state_dir().join("evidence"))
     }
 
     pub fn socket(&self) -> PathBuf {
@@ -172,6 +210,11 @@ mod tests {
             ("scope = \n", "1:"),
             ("[capture]\nring_bytes = 1000\n", "2:1: ring_bytes: 1000 is not a power of two"),
             ("[[sink]]\ntype = \"fax\"\nname = \"a\"\n", "2:8: unknown variant `fax`"),
+            ("[[sink]]\ntype = \"stdout\"\nname = \"../a\"\n", "3:1: name: must be of letters"),
+            ("[[sink]]\ntype = \"stdout\"\nname = \"a\"\n[[sink]]\ntype = \"stdout\"\nname = \"a\"\n", "6:1: name: `a` is taken"),
+            ("[[sink]]\ntype = \"stdout\"\nname = \"a\"\nurl = \"x\"\n", "4:1: url: means nothing"),
+            ("[[sink]]\ntype = \"http\"\nname = \"a\"\n", "3:1: name: the sink `a` needs the key `url`"),
+            ("[[sink]]\ntype = \"elastic\"\nname = \"a\"\nurl = \"x\"\nuser = \"u\"\n", "5:1: user: needs `password_file`"),
         ] {
             let found = Config::parse(text).expect_err(text);
             assert!(found.starts_with(fault), "{text}: {found}");

@@ -1,0 +1,256 @@
+//! From the pipeline to the sinks without ever blocking the pipeline: two bounded lanes, a writer thread that makes records durable
+//! in groups, and one thread a sink that delivers from the journal and acknowledges.
+//!
+//! In: [`Entry`]s. Out: what [`Counters`] and [`SinkCounters`] say. Alerts go before evidence; what is given up is counted and becomes
+//! a gap record, which is itself delivered.
+
+mod dead;
+mod driver;
+mod lanes;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::codec::Codec;
+use super::evidence::Log;
+use super::journal::{Cursor, Journal, Sequence};
+use super::sink::{Filter, Plan, Sink};
+use crate::base::Value;
+use driver::Driver;
+use lanes::Lanes;
+use writer::Writer;
+
+/// What stands in a journal record, as MessagePack. `json` is the redacted native view.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    pub kind: EntryKind,
+    /// Nanoseconds since the epoch.
+    pub time: u64,
+    pub uid: String,
+    /// 0 for a finding, then counting its updates.
+    #[serde(default)]
+    pub revision: u32,
+    pub json: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EntryKind {
+    Alert,
+    /// What was lost, and why.
+    Gap,
+    /// A step that the policy keeps; no sink of alerts gets it.
+    Evidence,
+    /// A sign of life with the daemon's counters.
+    Heartbeat,
+}
+
+/// Counters for `status` and metrics.
+#[derive(Debug, Default)]
+pub struct Counters {
+    pub written: AtomicU64,
+    /// Alerts given up because the queue was full while the disk refused to write.
+    pub dropped: AtomicU64,
+    /// Evidence given up for the same reason, or because the disk was full.
+    pub evidence_dropped: AtomicU64,
+    pub disk_errors: AtomicU64,
+    /// The journal cannot be written at the moment.
+    pub disk_failing: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+pub struct SinkCounters {
+    pub delivered: AtomicU64,
+    /// Deliveries that came to nothing, and will be tried again.
+    pub failures: AtomicU64,
+    /// Records that retention removed before they were delivered.
+    pub lost: AtomicU64,
+    /// Records that the receiver refused for good.
+    pub dead: AtomicU64,
+    pub bytes: AtomicU64,
+    /// Records in the journal that this sink has not taken yet.
+    pub queued: AtomicU64,
+    /// Time of the oldest of them, nanoseconds since the epoch; 0 when there is none.
+    pub oldest: AtomicU64,
+    /// The receiver failed again and again: one record at a time is tried until one arrives.
+    pub broken: AtomicBool,
+}
+
+/// The cursor of the evidence log; no sink can be called so.
+pub const EVIDENCE: &str = "evidence.log";
+
+/// A sink with what the driver needs to know.
+pub struct Outlet {
+    pub name: String,
+    pub codec: Codec,
+    pub filter: Filter,
+    pub batch: usize,
+    /// Takes every record, evidence too: the evidence log.
+    pub everything: bool,
+    pub sink: Box<dyn Sink>,
+}
+
+impl Outlet {
+    pub fn new(plan: &Plan, host: &str) -> io::Result<Outlet> {
+        let sink = plan.build(host)?;
+        let (name, filter) = (plan.name.clone(), plan.filter.clone());
+        Ok(Outlet { name, codec: plan.codec, filter, batch: plan.batch, everything: false, sink })
+    }
+
+    /// The evidence log, driven like a sink.
+    pub fn evidence(log: Log) -> Outlet {
+        let (name, filter, sink) = (EVIDENCE.into(), Filter::default(), Box::new(log));
+        Outlet { name, codec: Codec::Native, filter, batch: 1024, everything: true, sink }
+    }
+}
+
+/// How far the journal is durable, and whether the end has come; sink threads wait on it.
+#[derive(Default)]
+struct Tide {
+    state: Mutex<(u64, bool)>,
+    risen: Condvar,
+}
+
+impl Tide {
+    fn set(&self, next: Sequence, ended: bool) {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = (next.0, ended);
+        self.risen.notify_all();
+    }
+
+    /// Waits until a durable record at or after `from` exists, the end, or `longest`. Gives the number of the first record that is not
+    /// durable, and whether the end has come.
+    fn wait(&self, from: Sequence, longest: Duration) -> (Sequence, bool) {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.risen.wait_timeout_while(state, longest, |(next, ended)| *next <= from.0 && !*ended);
+        let state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        (Sequence(state.0), state.1)
+    }
+
+    /// Waits for the end, at most `longest`; true when it has come.
+    fn ended_within(&self, longest: Duration) -> bool {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.risen.wait_timeout_while(state, longest, |(_, ended)| !*ended);
+        waited.unwrap_or_else(PoisonError::into_inner).0.1
+    }
+}
+
+/// The pipeline's end of it.
+pub struct Outbox {
+    lanes: Arc<Lanes>,
+    pub counters: Arc<Counters>,
+    pub sinks: Vec<(String, Arc<SinkCounters>)>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Outbox {
+    /// Starts the threads. `folder` is the journal's; a sink that was never seen before starts with the next alert.
+    pub fn start(journal: Journal, folder: &Path, outlets: Vec<Outlet>) -> io::Result<Outbox> {
+        let lanes = Arc::new(Lanes::default());
+        let counters = Arc::new(Counters::default());
+        let tide = Arc::new(Tide::default());
+        let start = journal.next();
+        tide.set(start, false);
+        let mut outbox = Outbox { lanes: lanes.clone(), counters: counters.clone(), sinks: Vec::new(), threads: Vec::new() };
+        for outlet in outlets {
+            let mut cursor = Cursor::open(folder, &outlet.name, start)?;
+            cursor.clamp(start);
+            let seen = Arc::new(SinkCounters::default());
+            outbox.sinks.push((outlet.name.clone(), seen.clone()));
+            let name = format!("sink-{}", outlet.name);
+            let driver = Driver::new(cursor, outlet, folder, seen, tide.clone());
+            outbox.threads.push(std::thread::Builder::new().name(name).spawn(move || driver.run())?);
+        }
+        let writer = Writer::new(journal, folder, counters, tide);
+        outbox.threads.push(std::thread::Builder::new().name("journal".into()).spawn(move || writer.run(&lanes))?);
+        Ok(outbox)
+    }
+
+    /// Never blocks.
+    pub fn send(&self, entry: Entry) {
+        let counter = match entry.kind {
+            EntryKind::Evidence => &self.counters.evidence_dropped,
+            EntryKind::Alert | EntryKind::Gap | EntryKind::Heartbeat => &self.counters.dropped,
+        };
+        if !self.lanes.push(entry) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Writes what is queued, lets each sink deliver once more, ends the threads.
+    pub fn stop(&mut self) {
+        self.lanes.close();
+        for thread in self.threads.drain(..) {
+            // A sink that panicked has nothing left to say; its cursor stands where its receiver acknowledged.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Outbox {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// The native view of something that the daemon says of itself: it looks like an alert, so that every codec and SIEM can show it.
+pub fn notice(id: &str, title: &str, severity: &str, uid: &str, time: u64, matched: Value) -> String {
+    let text = |text: &str| Value::text(text);
+    Value::map([
+        ("uid", text(uid)),
+        ("time", Value::Number(crate::base::value::Number { text: time.to_string().into() })),
+        (
+            "rule",
+            Value::map([
+                ("id", text(id)),
+                ("title", text(title)),
+                ("version", text(env!("CARGO_PKG_VERSION"))),
+                ("pack", text("agentward")),
+                ("pack_hash", text("")),
+            ]),
+        ),
+        ("severity", text(severity)),
+        ("proof", text("none")),
+        ("group", Value::Null),
+        ("count", Value::int(1)),
+        ("workflow", text("")),
+        ("action", text("")),
+        ("chain", Value::list([])),
+        ("actor", Value::map::<&str>([])),
+        ("object", Value::Null),
+        ("matched", matched),
+        ("state", Value::Null),
+        ("tags", Value::list([text("agentward.health")])),
+        ("fix", text("")),
+        ("incomplete", Value::list([])),
+    ])
+    .to_json()
+}
+
+/// Tells the receivers, in their own stream, what they will never get.
+fn gap(lane: &str, from: u64, count: u64, cause: &str, time: u64) -> Entry {
+    let number = |number: u64| Value::int(i64::try_from(number).unwrap_or(i64::MAX));
+    let matched = Value::map([
+        ("lane", Value::text(lane)),
+        ("from", number(from)),
+        ("count", number(count)),
+        ("cause", Value::text(cause)),
+    ]);
+    let uid = format!("gap-{lane}-{from}-{count}");
+    let json = notice("agentward.gap", "Records were lost before they were delivered", "medium", &uid, time, matched);
+    Entry { kind: EntryKind::Gap, time, uid, revision: 0, json }
+}
+
+/// The shell's clock.
+fn now() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
