@@ -20,12 +20,12 @@ fn ask(console: &Console, request: &str) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-fn get(console: &Console, path: &str, lines: &str) -> String {
+pub fn get(console: &Console, path: &str, lines: &str) -> String {
     let host = console.origin.strip_prefix("http://").expect("an address");
     ask(console, &format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{lines}\r\n"))
 }
 
-fn status(answer: &str) -> &str {
+pub fn status(answer: &str) -> &str {
     answer.split(' ').nth(1).unwrap_or("none")
 }
 

@@ -39,12 +39,12 @@ fn payload(number: usize) -> String {
     SHAPES[number % SHAPES.len()].replace('N', &format!("9{number:04}"))
 }
 
-fn chunk(ts: u64, pid: usize, dir: &str, text: &str) -> Value {
+pub fn chunk(ts: u64, pid: usize, dir: &str, text: &str) -> Value {
     json!({"ts": ts, "kind": "chunk", "pid": pid, "tid": pid, "conn": format!("c{pid}"), "dir": dir, "text": text, "source": "openssl",
         "role": "client", "sni": "api.openai.com"})
 }
 
-fn post(path: &str, host: &str, body: &Value) -> String {
+pub fn post(path: &str, host: &str, body: &Value) -> String {
     let body = body.to_string();
     format!(
         "POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
@@ -52,7 +52,7 @@ fn post(path: &str, host: &str, body: &Value) -> String {
     )
 }
 
-fn reply(body: &Value) -> String {
+pub fn reply(body: &Value) -> String {
     let body = body.to_string();
     format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }

@@ -3,6 +3,8 @@
 
 mod door;
 mod hostile;
+mod live;
+mod load;
 mod pages;
 mod shots;
 mod terminal;
@@ -30,8 +32,20 @@ impl Console {
         let daemon = Daemon::start(arguments);
         let said = daemon.said();
         let link = said.split_whitespace().find(|word| word.starts_with("http://")).expect("the console says its address");
-        let (origin, token) = link.split_once("/login#token=").expect("the link holds the token");
-        Console { origin: origin.to_owned(), token: token.to_owned(), daemon }
+        let (origin, token) = match link.split_once("/login#token=") {
+            Some((origin, token)) => (origin.to_owned(), token.to_owned()),
+            // The daemon tells a log where the token is, not the token.
+            None => {
+                let file = said
+                    .split("its token is in ")
+                    .nth(1)
+                    .and_then(|rest| rest.lines().next())
+                    .expect("the daemon names the file");
+                let token = std::fs::read_to_string(file).unwrap_or_else(|error| panic!("{file}: {error}"));
+                (link.trim_end_matches([',', '/']).to_owned(), token)
+            }
+        };
+        Console { origin, token, daemon }
     }
 
     /// A browser that has logged in by the form.

@@ -9,7 +9,7 @@ use crate::{Console, sample_runs};
 
 /// What is cut off or runs over its neighbour: text wider than its box without a way to scroll, boxes of a graph that meet, a page that
 /// scrolls sideways, a section without content.
-const LAYOUT: &str = r"(() => {
+pub const LAYOUT: &str = r"(() => {
   const found = [];
   const root = document.documentElement;
   if (root.scrollWidth > innerWidth) found.push(`the page is ${root.scrollWidth} wide in a window of ${innerWidth}`);

@@ -95,7 +95,19 @@ fn recordings() -> Result<()> {
 /// Pages in Chromium with an audit, the terminal view in tmux, strangers at the door.
 fn console() -> Result<()> {
     prepare_console()?;
-    sh::run(agent_tests().args(["--test", "console", "--", "--ignored", "--skip", "screenshots", "--test-threads=2"]))
+    sh::run(agent_tests().args([
+        "--test",
+        "console",
+        "--",
+        "--ignored",
+        "--skip",
+        "screenshots",
+        "--skip",
+        "load_",
+        "--skip",
+        "live_",
+        "--test-threads=2",
+    ]))
 }
 
 /// What the console's tests and pictures need.
@@ -126,7 +138,15 @@ fn live() -> Result<()> {
         bail!("the live tests load probes and need root: run `sudo -E cargo xtask test`, or leave them out with --no-live");
     }
     // One at a time: each test watches the whole host.
-    sh::run(agent_tests().args(["--test", "live", "--", "--ignored", "--test-threads=1"]))
+    sh::run(agent_tests().args(["--test", "live", "--", "--ignored", "--test-threads=1"]))?;
+    prepare_console()?;
+    sh::run(agent_tests().args(["--test", "console", "--", "--ignored", "live_", "--nocapture", "--test-threads=1"]))
+}
+
+/// The console under load; prints what it measured.
+pub fn console_load() -> Result<()> {
+    prepare_console()?;
+    sh::run(agent_tests().args(["--test", "console", "--", "--ignored", "load_", "--nocapture"]))
 }
 
 fn agent_tests() -> Command {

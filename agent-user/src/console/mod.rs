@@ -20,6 +20,7 @@ mod input;
 mod live;
 #[cfg(feature = "live")]
 mod picture;
+mod progress;
 #[cfg(feature = "live")]
 mod record;
 mod replay;

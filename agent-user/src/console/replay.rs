@@ -9,7 +9,7 @@ use std::sync::Arc;
 use clap::ValueEnum;
 use indexmap::IndexMap;
 
-use super::input::each_observation;
+use super::input::{each_observation, each_observation_printed};
 use super::{Failure, Format, Outcome, RuleSource, Scope};
 use crate::base::{KeyedHash, Value};
 use crate::correlate::{Workflow, WorkflowId};
@@ -67,10 +67,14 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     for file in &arguments.files {
         let mut pipeline = Pipeline::new(rules.clone());
         let mut outputs = Vec::new();
-        let read = each_observation(file, arguments.lenient, |observation| {
+        let take = |observation| {
             pipeline.push(observation, &mut outputs);
             printer.take(&mut outputs)
-        });
+        };
+        let read = match arguments.emit {
+            Emit::Exchanges | Emit::Actions => each_observation_printed(file, arguments.lenient, take),
+            Emit::Workflows | Emit::Alerts => each_observation(file, arguments.lenient, take),
+        };
         pipeline.finish(&mut outputs);
         printer.take(&mut outputs)?;
         printer.end_of_recording()?;

@@ -28,6 +28,9 @@ enum What {
     Replay,
     /// Resident memory of the daemon, idle and after many exchanges (root).
     Memory,
+    /// The web console on an hour of a busy host: time of a page, delay, cost, memory of the browser. `AGENTWARD_LOAD_SECONDS` and
+    /// `AGENTWARD_MEMORY_SECONDS` set how long it looks.
+    Console,
 }
 
 pub fn run(arguments: &Arguments) -> Result<()> {
@@ -35,6 +38,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         What::Capture(arguments) => capture::run(arguments),
         What::Replay => replay::run(),
         What::Memory => memory::run(),
+        What::Console => crate::test::console_load(),
     }
 }
 
