@@ -7,6 +7,8 @@ pub mod compare;
 pub mod load;
 pub mod peers;
 pub mod program;
+#[path = "../scenes/mod.rs"]
+pub mod scenes;
 pub mod shape;
 
 use std::path::{Path, PathBuf};

@@ -1,6 +1,7 @@
 //! Measurements on this host. Ratios of medians of interleaved rounds: on a shared machine nothing else means much.
 
 mod capture;
+mod detection;
 mod memory;
 mod replay;
 
@@ -26,6 +27,8 @@ enum What {
     Capture(capture::Arguments),
     /// Throughput of the pure pipeline beside a bare parse of the same bytes.
     Replay,
+    /// What the built-in rules find in attacked workflows, and how many honest ones they accuse.
+    Detection(detection::Arguments),
     /// Resident memory of the daemon, idle and after many exchanges (root).
     Memory,
     /// The web console on an hour of a busy host: time of a page, delay, cost, memory of the browser. `AGENTWARD_LOAD_SECONDS` and
@@ -37,6 +40,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     match &arguments.what {
         What::Capture(arguments) => capture::run(arguments),
         What::Replay => replay::run(),
+        What::Detection(arguments) => detection::run(arguments),
         What::Memory => memory::run(),
         What::Console => crate::test::console_load(),
     }

@@ -1,0 +1,3 @@
+//! The policy engine against things that are not it: workflows that know no rule, an other implementation of the language.
+
+mod detection;
