@@ -29,6 +29,8 @@ enum What {
     Replay,
     /// What the built-in rules find in attacked workflows, and how many honest ones they accuse.
     Detection(detection::Arguments),
+    /// Random expressions against another implementation of CEL.
+    Expressions(detection::Arguments),
     /// Resident memory of the daemon, idle and after many exchanges (root).
     Memory,
     /// The web console on an hour of a busy host: time of a page, delay, cost, memory of the browser. `AGENTWARD_LOAD_SECONDS` and
@@ -40,7 +42,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     match &arguments.what {
         What::Capture(arguments) => capture::run(arguments),
         What::Replay => replay::run(),
-        What::Detection(arguments) => detection::run(arguments),
+        What::Detection(arguments) => detection::run("detection", arguments),
+        What::Expressions(arguments) => detection::run("expressions", arguments),
         What::Memory => memory::run(),
         What::Console => crate::test::console_load(),
     }

@@ -4,7 +4,7 @@
 //! loops but `exists` and `all`, which share a budget; every regular expression runs in linear time and is compiled once.
 //!
 //! Where it differs from CEL, on purpose: numbers are one type, so `1 == 1.0` and `1 + 0.5` are what they look like; `has(x)` asks
-//! for any absent part of a path; an entity equals its id; text that a field's type rules out is refused when a rule is loaded; an
+//! for any absent part of a path; an entity equals its id; `contains` also asks a list for an item; text that a field's type rules out is refused when a rule is loaded; an
 //! unknown escape in text keeps its backslash; `*`, `/`, `%`, `map`, `filter` and text concatenation are left out.
 
 mod eval;
