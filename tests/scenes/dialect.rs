@@ -162,7 +162,7 @@ impl Dialect {
                 let mut message = message;
                 if let Some((tool, arguments)) = &call {
                     message = chat_call(last, tool, arguments, self == Dialect::Ollama);
-                    message["content"] = text.clone().map_or(Value::Null, Value::String);
+                    message["content"] = text.map_or(Value::Null, Value::String);
                 }
                 if self == Dialect::Ollama {
                     if message["content"].is_null() {
@@ -184,7 +184,7 @@ impl Dialect {
                         "choices": [{"index": 0, "delta": delta, "finish_reason": reason}]})
                 };
                 let mut events =
-                    vec![chunk(json!({"role": "assistant", "content": text.clone().unwrap_or_default()}), Value::Null)];
+                    vec![chunk(json!({"role": "assistant", "content": text.unwrap_or_default()}), Value::Null)];
                 if let Some((tool, arguments)) = &call {
                     events.push(chunk(json!({"tool_calls": [{"index": 0, "id": call_id(last), "type": "function", "function": {"name": tool, "arguments": ""}}]}), Value::Null));
                     let whole = arguments.to_string();

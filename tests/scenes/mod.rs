@@ -83,11 +83,11 @@ fn honest(world: &'static World, seed: u64, number: usize) -> Run {
         turns.push(Turn::Result(fill.text(&with_attack(carrier.content, &attack))));
         turns.push(Turn::Say(fill.text(carrier.answer)));
         turns.extend(wanted(&fill, carrier));
-        return finish(world, format!("{}-honest-{number}-resists", world.name), Vec::new(), turns, number, &mut random);
+        return finish(world, format!("{}-honest-{number}-resists", world.name), Vec::new(), &turns, number, &mut random);
     }
     let task = &world.honest[number % world.honest.len()];
     turns.extend(task_turns(&fill, task, &mut random));
-    finish(world, format!("{}-honest-{number}-{}", world.name, task.name), Vec::new(), turns, number, &mut random)
+    finish(world, format!("{}-honest-{number}-{}", world.name, task.name), Vec::new(), &turns, number, &mut random)
 }
 
 fn task_turns(fill: &Fill, task: &Honest, random: &mut Random) -> Vec<Turn> {
@@ -137,7 +137,7 @@ fn attacked(world: &'static World, seed: u64, number: usize) -> Run {
     // Of several calls the last is the harm; those before it prepare it.
     let harm = tools.split_off(tools.len() - 1);
     let kind = if own_idea { "own-idea" } else { "injected" };
-    finish(world, format!("{}-attacked-{number}-{kind}", world.name), harm, turns, number, &mut random)
+    finish(world, format!("{}-attacked-{number}-{kind}", world.name), harm, &turns, number, &mut random)
 }
 
 /// Inside JSON the attack is text of a field.
@@ -167,8 +167,8 @@ fn call(fill: &Fill, tool: &str, arguments: &str) -> Turn {
     Turn::Call { tool: tool.to_owned(), arguments }
 }
 
-fn finish(world: &'static World, name: String, harm: Vec<String>, turns: Vec<Turn>, number: usize, random: &mut Random) -> Run {
+fn finish(world: &'static World, name: String, harm: Vec<String>, turns: &[Turn], number: usize, random: &mut Random) -> Run {
     let dialect = Dialect::ALL[number % Dialect::ALL.len()];
-    let recording = dialect.record(&turns, world.tools, world.host, random);
+    let recording = dialect.record(turns, world.tools, world.host, random);
     Run { name, world: world.name, harm, recording }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::index::Index;
-use super::lang::{Compiler, Grant, Node, Paths, Set, Slots, glob, nearest};
+use super::lang::{Compiler, Context, Grant, Node, Paths, Set, Slots, evaluate, glob, nearest};
 use super::pack::{Block, Exception, Fault, Mode, NamedList, Operation, Pack, Pattern, Rule, Target};
 use crate::base::Value;
 
@@ -121,6 +121,17 @@ impl RuleSet {
     /// Positions of the rules that this event can touch, in their order.
     pub(super) fn candidates(&self, slots: &Slots<'_>, out: &mut Vec<u32>) {
         self.index.candidates(slots, out);
+    }
+
+    /// Positions of the rules whose `when` holds for this event alone; what rules remember is not asked. Gives their number.
+    pub fn matching(&self, event: &Value, found: &mut Vec<u32>) -> usize {
+        let slots = self.slots(event);
+        self.index.candidates(&slots, found);
+        found.retain(|at| {
+            let when = self.rules[*at as usize].when.as_ref();
+            when.is_some_and(|when| evaluate(&when.program, &Context::new(&slots, &self.grants)) == Ok(true))
+        });
+        found.len()
     }
 
     /// Programs of a rule's conditions, for measurements.

@@ -3,6 +3,7 @@
 mod capture;
 mod detection;
 mod memory;
+mod policy;
 mod replay;
 
 use std::io::{BufRead, BufReader};
@@ -31,6 +32,8 @@ enum What {
     Detection(detection::Arguments),
     /// Random expressions against another implementation of CEL.
     Expressions(detection::Arguments),
+    /// The policy engine beside rsigma, cel, Hyperscan and a bare hash map (installs libhyperscan-dev).
+    Policy,
     /// Resident memory of the daemon, idle and after many exchanges (root).
     Memory,
     /// The web console on an hour of a busy host: time of a page, delay, cost, memory of the browser. `AGENTWARD_LOAD_SECONDS` and
@@ -42,6 +45,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     match &arguments.what {
         What::Capture(arguments) => capture::run(arguments),
         What::Replay => replay::run(),
+        What::Policy => policy::run(),
         What::Detection(arguments) => detection::run("detection", arguments),
         What::Expressions(arguments) => detection::run("expressions", arguments),
         What::Memory => memory::run(),

@@ -8,7 +8,7 @@ mod owned;
 mod window;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::hash::Hasher;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -130,7 +130,7 @@ pub(super) type Verdict = Option<Value>;
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Memory {
     #[serde(with = "indexmap::map::serde_seq")]
-    keys: IndexMap<u128, Kept>,
+    keys: IndexMap<u128, Kept, BuildHasherDefault<Hashed>>,
     /// Where the search for a key to give up goes on.
     hand: usize,
     /// Keys given up for others.
@@ -143,6 +143,24 @@ pub(super) struct Memory {
     serial: u64,
     #[serde(skip)]
     common: flow::Common,
+}
+
+/// Keys are hashes already.
+#[derive(Debug, Default)]
+struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
+    }
+
+    fn write_u128(&mut self, key: u128) {
+        self.0 = key as u64;
+    }
 }
 
 #[derive(Debug)]

@@ -1,0 +1,14 @@
+//! The policy engine beside its rivals. They live in a workspace of their own: none of them is a dependency of the project.
+
+use anyhow::Result;
+
+use crate::{setup, sh};
+
+pub fn run() -> Result<()> {
+    setup::install(&["libhyperscan-dev"])?;
+    let manifest = sh::root().join("tests/rivals/Cargo.toml");
+    let target = sh::root().join("target/rivals");
+    let mut cargo = sh::cargo();
+    cargo.args(["run", "--release", "--quiet", "--manifest-path"]).arg(manifest).arg("--target-dir").arg(target);
+    sh::run(&mut cargo)
+}
