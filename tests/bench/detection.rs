@@ -1,9 +1,13 @@
 //! `cargo xtask bench detection`: `core` alone on honest and attacked workflows of eight uses of agents.
 //!
 //! `--each N` runs of each side and use (64), `--seed N`, `--missed` names what was missed or accused, `--write FOLDER` writes the
-//! recordings to look at.
+//! recordings to look at, `--facts` shows what is known of each call, `--rules FILE` takes another pack than `core`.
 
-use agent_tests::scenes::{runs, score};
+use std::sync::Arc;
+
+use agent_tests::scenes::{alerts, core, runs, score};
+use agentward::decide::RuleSet;
+use agentward::decide::pack::read;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -17,7 +21,24 @@ fn main() {
             std::fs::write(format!("{folder}/{}.jsonl", run.name), &run.recording).expect("a folder that can be written");
         }
     }
-    let score = score(&runs);
+    let rules = value("--rules").map_or_else(core, |file| {
+        let text = std::fs::read_to_string(file).expect("a rule file");
+        let pack = read(file, &text).unwrap_or_else(|faults| panic!("{}", faults[0]));
+        Arc::new(RuleSet::join(vec![pack]).expect("the pack joins"))
+    });
+    if arguments.iter().any(|argument| argument == "--facts") {
+        for run in &runs {
+            for fact in alerts(&rules, &run.recording).facts {
+                println!(
+                    "{} {} {fact}",
+                    run.name,
+                    if run.harm.iter().any(|tool| fact.starts_with(tool.as_str())) { "HARM" } else { "-" }
+                );
+            }
+        }
+        return;
+    }
+    let score = score(&runs, &rules);
     println!("{:24} {:>7} {:>8} {:>9} {:>6}", "", "honest", "accused", "attacked", "found");
     for (world, [honest, accused, attacked, found]) in &score.by_world {
         println!("{world:24} {honest:>7} {accused:>8} {attacked:>9} {found:>6}");

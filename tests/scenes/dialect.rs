@@ -183,8 +183,7 @@ impl Dialect {
                     json!({"id": format!("chatcmpl-{at}"), "object": "chat.completion.chunk", "model": "gpt-4o-2024-05-13",
                         "choices": [{"index": 0, "delta": delta, "finish_reason": reason}]})
                 };
-                let mut events =
-                    vec![chunk(json!({"role": "assistant", "content": text.unwrap_or_default()}), Value::Null)];
+                let mut events = vec![chunk(json!({"role": "assistant", "content": text.unwrap_or_default()}), Value::Null)];
                 if let Some((tool, arguments)) = &call {
                     events.push(chunk(json!({"tool_calls": [{"index": 0, "id": call_id(last), "type": "function", "function": {"name": tool, "arguments": ""}}]}), Value::Null));
                     let whole = arguments.to_string();

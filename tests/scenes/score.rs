@@ -17,6 +17,8 @@ pub struct Found {
     pub alerts: Vec<Alert>,
     /// Tool of each action that is a tool call, or was caused by one.
     pub tools: HashMap<ActionId, String>,
+    /// Every declared call with the facts that rules read of it.
+    pub facts: Vec<String>,
 }
 
 /// The rules of `core` and nothing else.
@@ -42,6 +44,7 @@ pub fn alerts(rules: &Arc<RuleSet>, recording: &str) -> Found {
     pipeline.finish(&mut outputs);
     let mut last: BTreeMap<Arc<str>, Alert> = BTreeMap::new();
     let mut tools: HashMap<ActionId, String> = HashMap::new();
+    let mut facts = Vec::new();
     for output in outputs {
         match output {
             Output::Alert(alert) => {
@@ -55,6 +58,13 @@ pub fn alerts(rules: &Arc<RuleSet>, recording: &str) -> Found {
                     Kind::ApiRequest | Kind::McpRequest | Kind::ProcessExec => caused(),
                     _ => None,
                 };
+                if let Some(influence) = step.influence.as_ref().filter(|_| action.kind == Kind::ToolCall) {
+                    facts.push(format!(
+                        "{} effect={} {influence:?}",
+                        tool.clone().unwrap_or_default(),
+                        action.effect.as_deref().unwrap_or("-")
+                    ));
+                }
                 if let Some(tool) = tool {
                     tools.insert(action.id, tool);
                 }
@@ -62,7 +72,11 @@ pub fn alerts(rules: &Arc<RuleSet>, recording: &str) -> Found {
             Output::Exchange(_) | Output::Message(_) | Output::Workflow(_) | Output::Panicked { .. } => {}
         }
     }
-    Found { alerts: last.into_values().filter(|alert| !alert.shadow && alert.severity >= Severity::Medium).collect(), tools }
+    Found {
+        alerts: last.into_values().filter(|alert| !alert.shadow && alert.severity >= Severity::Medium).collect(),
+        tools,
+        facts,
+    }
 }
 
 /// How `core` did.
@@ -89,11 +103,10 @@ impl Score {
 }
 
 /// Judges every run.
-pub fn score(runs: &[Run]) -> Score {
-    let rules = core();
+pub fn score(runs: &[Run], rules: &Arc<RuleSet>) -> Score {
     let mut score = Score::default();
     for run in runs {
-        let found = alerts(&rules, &run.recording);
+        let found = alerts(rules, &run.recording);
         let told = |alert: &Alert| format!("{} on {}", alert.rule.id, found.tools.get(&alert.action).map_or("-", String::as_str));
         let all: Vec<String> = found.alerts.iter().map(told).collect();
         let world = score.by_world.entry(run.world).or_default();
