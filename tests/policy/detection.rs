@@ -1,6 +1,6 @@
 //! Generated workflows through the pure pipeline; `cargo xtask bench detection` counts what `core` finds in many of them.
 
-use agent_tests::scenes::{alerts, core, runs, score};
+use agent_tests::scenes::{alerts, core, runs};
 
 #[test]
 fn the_same_recording_gives_the_same_alerts() {
