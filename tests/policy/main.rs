@@ -1,5 +1,7 @@
-//! The policy engine against things that are not it: workflows that know no rule, an other implementation of the language.
+//! The policy engine against things that are not it: workflows that know no rule, another implementation of the language, bad files.
 
 mod detection;
 mod expressions;
+mod hostile;
 mod oracle;
+mod packs;

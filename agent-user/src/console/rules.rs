@@ -11,7 +11,7 @@ use std::time::Instant;
 use super::input::each_observation;
 use super::{Failure, Format, Outcome};
 use crate::base::Value;
-use crate::decide::pack::{Fault, Pack, Rule, read};
+use crate::decide::pack::{Fault, Pack, Rule, lint, read};
 use crate::decide::{Alert, RuleSet, builtin, trial};
 use crate::deliver::line::printable;
 use crate::pipeline::{Output, Pipeline};
@@ -29,7 +29,13 @@ pub(super) enum Command {
         junit: Option<PathBuf>,
     },
     /// Show rules with severity and title.
-    List(Files),
+    List {
+        #[command(flatten)]
+        files: Files,
+        /// As a table for a README.
+        #[arg(long)]
+        markdown: bool,
+    },
     /// Show why a rule exists, what it reads, and what to do.
     Explain {
         /// Rule id.
@@ -82,7 +88,8 @@ pub(super) fn run(command: &Command) -> Outcome {
     match command {
         Command::Check(files) => check(files),
         Command::Test { files, junit } => test(files, junit.as_deref()),
-        Command::List(files) => list(files),
+        Command::List { files, markdown: true } => markdown(files),
+        Command::List { files, markdown: false } => list(files),
         Command::Explain { rule, files } => explain(rule, files),
         Command::Fmt { paths, check } => tidy(paths, *check),
         Command::New { id } => new(id),
@@ -133,6 +140,42 @@ pub(super) fn read_packs(paths: &[PathBuf]) -> Result<Vec<Pack>, Failure> {
     if faults.is_empty() { Ok(packs) } else { Err(told(&faults)) }
 }
 
+/// Before the daemon follows rules: every file of these paths is one that only those may write who may stop it, too.
+#[cfg(feature = "live")]
+pub(super) fn all_trusted(paths: &[PathBuf]) -> Result<(), Failure> {
+    for path in paths {
+        for file in rule_files(path)? {
+            trusted(&file)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whoever can write a rule file decides what is reported: only its owner may, and that is root or the user who runs this.
+#[cfg(feature = "live")]
+fn trusted(file: &Path) -> Result<(), Failure> {
+    use std::os::unix::fs::MetadataExt;
+    let metadata = fs::metadata(file).map_err(|error| Failure::file(file, "read", &error))?;
+    let own = fs::metadata("/proc/self").map_or(0, |own| own.uid());
+    let owner = metadata.uid();
+    if own == 0 && owner != 0 {
+        let remedy = format!("chown root {}", file.display());
+        return Err(Failure::Input(format!(
+            "{}: belongs to user {owner}, and root would follow its rules; {remedy}",
+            file.display()
+        )));
+    }
+    if metadata.mode() & 0o022 != 0 && (own == 0 || owner != own) || metadata.mode() & 0o002 != 0 {
+        let mode = metadata.mode() & 0o777;
+        return Err(Failure::Input(format!(
+            "{}: others may write it (mode {mode:o}); chmod go-w {}",
+            file.display(),
+            file.display()
+        )));
+    }
+    Ok(())
+}
+
 pub(super) fn told(faults: &[Fault]) -> Failure {
     let lines: Vec<String> = faults.iter().map(|fault| printable(&fault.to_string())).collect();
     Failure::Input(lines.join("\nagentward: "))
@@ -146,6 +189,11 @@ fn load(files: &Files) -> Result<RuleSet, Failure> {
 fn check(files: &Files) -> Outcome {
     match load(files) {
         Ok(set) => {
+            let packs =
+                if files.paths.is_empty() { builtin().map_err(|faults| told(&faults))? } else { read_packs(&files.paths)? };
+            for warning in packs.iter().flat_map(|pack| lint(pack, today())) {
+                eprintln!("agentward: {}", printable(&warning.to_string()));
+            }
             match files.format {
                 Format::Json => println!(
                     "{}",
@@ -164,6 +212,12 @@ fn check(files: &Files) -> Outcome {
         }
         Err(failure) => Err(failure),
     }
+}
+
+/// Seconds since the epoch: exceptions end on their day.
+fn today() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 fn count(number: usize) -> Value {
@@ -246,6 +300,29 @@ fn list(files: &Files) -> Outcome {
                 println!("{:<9} {:<28} {}", rule.severity.name(), printable(&rule.reference.id), printable(&rule.reference.title))
             }
         }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Packs and rules as `rules/README.md` shows them: `agentward rules list --markdown rules`.
+fn markdown(files: &Files) -> Outcome {
+    let set = load(files)?;
+    for (pack, version, _) in &set.packs {
+        println!("## {} {}\n", pack, version);
+        println!("| rule | severity | what it says | frameworks | fires / silent tests |");
+        println!("| --- | --- | --- | --- | --- |");
+        for rule in set.rules.iter().filter(|rule| rule.reference.pack == *pack) {
+            let fires = rule.tests.iter().filter(|test| test.alerts > 0).count();
+            println!(
+                "| `{}` | {} | {} | {} | {fires} / {} |",
+                rule.reference.id,
+                rule.severity.name(),
+                rule.reference.title,
+                rule.tags.join(" "),
+                rule.tests.len() - fires
+            );
+        }
+        println!();
     }
     Ok(ExitCode::SUCCESS)
 }

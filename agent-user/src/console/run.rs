@@ -38,6 +38,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
         rules: config.rules.iter().chain(&arguments.rules.rules).cloned().collect(),
         no_builtin: config.no_builtin || arguments.rules.no_builtin,
     };
+    super::rules::all_trusted(&source.rules)?;
     let rules = Arc::new(rule_set(&source)?);
     let settings = probe_settings(&config, arguments.scope)?;
     crate::probes::preflight().map_err(|error| Failure::Host(error.to_string()))?;
@@ -89,7 +90,7 @@ fn open_console(settings: &super::web::Settings, board: &Arc<Board>) -> Result<(
 
 /// Bad rules change nothing: the last good set goes on judging.
 fn reload(source: &RuleSource, daemon: &mut Daemon) {
-    match rule_set(source) {
+    match super::rules::all_trusted(&source.rules).and_then(|()| rule_set(source)) {
         Ok(rules) => {
             daemon.set_rules(Arc::new(rules));
             eprintln!("agentward: rules reloaded");

@@ -61,9 +61,9 @@ const VERBS: &[(u16, &str)] = &[
 /// Words that are nouns as often as verbs: they count where a verb can stand.
 const EITHER: &[(u16, &str)] = &[
     (MONEY, "wire charge tip credit fund invoice order settle top"),
-    (EGRESS, "email mail message dm text post share reply tell ping report copy write"),
+    (EGRESS, "email mail message dm text post share reply answer ask tell ping report copy write"),
     (DELETE, "drop trash archive clean block"),
-    (ADMIN, "block lock reset change host assign"),
+    (ADMIN, "block lock reset change host assign scale"),
     (EXEC, "run start command script call"),
     (APPROVE, "sign"),
     (WRITE, "change set move book schedule rent order record log mark note plan make store place request hire turn"),
@@ -72,7 +72,7 @@ const EITHER: &[(u16, &str)] = &[
 
 /// Nouns that make an act of handing over one of money, and one of changing one of administration.
 const MONEY_NOUNS: &str = "money payment transaction fund bill invoice rent amount difference dollar euro usd eur gbp bitcoin ether \
-                           iban subscription fee salary deposit wire transfer refund debt";
+                           iban subscription fee salary deposit wire transfer refund debt credit";
 const ADMIN_NOUNS: &str = "password role permission access privilege credential policy member administrator admin account mfa owner \
                            ownership guest scope key";
 
@@ -394,6 +394,8 @@ const PLACED: &[&str] = &[
 ];
 const REFERENCES: &[&str] = &[
     "accordingly",
+    "as promised in",
+    "as agreed in",
     "according to",
     "based on",
     "mentioned in",
@@ -498,6 +500,11 @@ pub(super) fn request(text: &str) -> Request {
         "to-do list",
         "to do list",
         "todo list",
+        "the runbook",
+        "the playbook",
+        "described in readme",
+        "described in the readme",
+        "take care of the latest",
     ]
     .iter()
     .any(|phrase| lower.contains(phrase))

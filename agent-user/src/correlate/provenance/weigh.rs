@@ -149,7 +149,7 @@ impl Memory {
                     || (says && (speaks || own))
                     || (call.verbs.is_empty() && speaks)
             }
-            "money" => kind || (verb && says && (own || self.gave_another(Shape::Number))),
+            "money" => kind || (verb && says && (own || self.gave_another(Shape::Number))) || (request.refers && speaks),
             "admin" => (kind || verb) && (speaks || own || says),
             "egress" => kind || (request.wanted.has(Acts::of_effect("write")) && speaks),
             _ => kind || (says && verb),

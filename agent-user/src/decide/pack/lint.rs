@@ -80,7 +80,7 @@ pub fn lint(pack: &Pack, today: i64) -> Vec<Warning> {
             if let Some(field) = negated(&condition.expression, &condition.text) {
                 say(rule.line, format!("{id}: `!` over `{field}` never holds where the field is absent; add has({field})"));
             }
-            if scans_everything(&condition.expression) && !narrowed(&condition.expression) {
+            if scans_everything(&condition.expression) && !rule.conditions().iter().any(|other| narrowed(&other.expression)) {
                 say(rule.line, format!("{id} searches the whole text of every action; name a kind or an effect first"));
             }
         }

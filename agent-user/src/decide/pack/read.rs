@@ -546,7 +546,9 @@ impl Reader<'_> {
                     let until = text.as_deref().and_then(day_end);
                     exception.until = Some(until.ok_or_else(|| self.fault(at, "`until` is a date such as 2027-01-31"))?);
                 }
-                field if is_known(field) => exception.fields.push((field.to_owned(), value(written.clone()))),
+                field if is_known(field) && !written.is_table() => {
+                    exception.fields.push((field.to_owned(), value(written.clone())))
+                }
                 field => {
                     // `proc.args = …` without quotes is a nested table.
                     let mut leaves = Vec::new();
