@@ -109,6 +109,9 @@ pub const PASSAGES: usize = 8_192;
 /// Fingerprints and sentences of all conversations together. Past it the oldest conversation forgets what its tools returned.
 pub const FINGERPRINTS_TOTAL: usize = 4_000_000;
 
+/// Objects whose owner or tenant an answer told. A listing without end pushes out the oldest, whose owner is then not known.
+pub const OWNED_OBJECTS: usize = 65_536;
+
 /// Conversations open at once, and steps and edges kept of one. An agent that loops for days fills them; the oldest conversation
 /// is closed, later steps of a full one are judged but not listed.
 pub const CONVERSATIONS: usize = 100_000;

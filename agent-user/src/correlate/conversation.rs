@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::Cause;
 use super::provenance::Memory;
+use super::{Cause, WorkflowId};
 use crate::base::{ActionId, KeyedHash, ProcessKey, Timestamp, Value};
 use crate::understand::words::words;
-use crate::understand::{Action, Claim, Kind, Llm, Message, Role};
+use crate::understand::{Action, Kind, Llm, Message, Role};
 
 /// A tool call that the model declared and whose effect may follow.
 #[derive(Clone, Debug)]
@@ -29,56 +29,46 @@ pub(super) struct Decision {
 #[derive(Debug)]
 pub(super) struct Conversation {
     pub(super) agent: ProcessKey,
-    /// Fingerprints of the messages that were seen, in order.
-    history: Vec<u64>,
-    responses: BTreeSet<Arc<str>>,
-    pub(super) named: Option<Arc<str>>,
+    pub(super) workflow: WorkflowId,
+    /// Keys under which the stage finds it again; they go when it goes.
+    pub(super) keys: Vec<super::index::Key>,
     pub(super) decisions: Vec<Decision>,
-    pub(super) last_request: Option<ActionId>,
     pub(super) last_response: Option<ActionId>,
+    /// The last answer was an error: the same request may come again.
+    pub(super) failed: bool,
     pub(super) last_at: Timestamp,
+    /// User messages so far.
+    pub(super) turns: u32,
     pub(super) memory: Memory,
     pub(super) prompt: Option<crate::base::Sensitive<Arc<str>>>,
-    pub(super) asked_by: Option<Claim>,
 }
 
 /// Decisions kept of one conversation; older ones have had their effects.
 const DECISIONS: usize = 256;
 
 impl Conversation {
-    pub(super) fn new(agent: ProcessKey, hash: KeyedHash) -> Conversation {
+    pub(super) fn new(agent: ProcessKey, workflow: WorkflowId, hash: KeyedHash) -> Conversation {
         Conversation {
             agent,
-            history: Vec::new(),
-            responses: BTreeSet::new(),
-            named: None,
+            workflow,
+            keys: Vec::new(),
             decisions: Vec::new(),
-            last_request: None,
             last_response: None,
+            failed: false,
             last_at: Timestamp::default(),
+            turns: 0,
             memory: Memory::new(hash),
             prompt: None,
-            asked_by: None,
         }
     }
 
-    /// How many messages of the request this conversation has already: `None` when it is another one.
-    pub(super) fn shared(&self, prints: &[u64]) -> Option<usize> {
-        let same = self.history.iter().zip(prints).take_while(|(one, other)| one == other).count();
-        // Agents shorten old results and rewrite the system message: the first words of the user must stay.
-        (same == self.history.len() && same > 0).then_some(same)
-    }
-
-    pub(super) fn answered_by(&self, response: &str) -> bool {
-        self.responses.contains(response)
-    }
-
     /// Takes in what is new of a request.
-    pub(super) fn listen(&mut self, llm: &Llm, prints: Vec<u64>, known: usize, results: &BTreeMap<Arc<str>, ActionId>) {
+    pub(super) fn listen(&mut self, llm: &Llm, known: usize, results: &BTreeMap<Arc<str>, ActionId>) {
         for message in llm.messages.iter().skip(known) {
             let text = message.text.expose_content();
             match message.role {
                 Role::User if !text.trim().is_empty() => {
+                    self.turns += 1;
                     self.memory.user(text);
                     self.prompt = Some(message.text.clone());
                 }
@@ -94,7 +84,6 @@ impl Conversation {
                 Role::User | Role::Assistant => {}
             }
         }
-        self.history = prints;
     }
 
     fn tool_of(&self, message: &Message) -> Option<Arc<str>> {
@@ -105,9 +94,7 @@ impl Conversation {
     pub(super) fn answered(&mut self, action: &Action) {
         self.last_response = Some(action.id);
         self.last_at = action.time;
-        if let Some(id) = action.llm.as_ref().and_then(|llm| llm.response_id.clone()) {
-            self.responses.insert(id);
-        }
+        self.failed = action.status.is_some_and(|status| status >= 400);
     }
 
     pub(super) fn decide(&mut self, action: &Action) {
@@ -206,26 +193,6 @@ fn leaves(value: &Value, out: &mut BTreeSet<String>) {
         }
         Value::Text(_) | Value::Number(_) | Value::Null | Value::Bool(_) => {}
     }
-}
-
-/// One fingerprint a message: role, text, calls. System messages are left out: programs rewrite them with the time of day.
-pub(super) fn prints(llm: &Llm, hash: &KeyedHash) -> Vec<u64> {
-    llm.messages
-        .iter()
-        .map(|message| {
-            if message.role == Role::System {
-                return 0;
-            }
-            let mut text = format!("{:?}\u{0}{}", message.role, message.text.expose_content());
-            for call in &message.tool_calls {
-                text.push('\u{0}');
-                text.push_str(&call.name);
-                text.push_str(call.id.as_deref().unwrap_or_default());
-            }
-            text.push_str(message.answers.as_deref().unwrap_or_default());
-            (hash.digest(text.as_bytes()) >> 64) as u64
-        })
-        .collect()
 }
 
 /// Kinds that a tool call can bring about.

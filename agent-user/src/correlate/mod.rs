@@ -4,8 +4,13 @@
 //! process, file and connect actions out of facts, because only it knows which processes are agents.
 
 mod conversation;
+mod effects;
+mod ends;
+mod index;
 mod provenance;
 mod stage;
+#[cfg(test)]
+mod tests;
 mod tree;
 
 use std::sync::Arc;

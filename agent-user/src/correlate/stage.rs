@@ -1,47 +1,82 @@
 //! The stage: each draft finds its workflow, its causes and its place.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::conversation::{Conversation, is_effect, prints};
+use super::conversation::{Conversation, is_effect};
+use super::ends::{Ends, word_prints};
+use super::index::{ConversationId, Index, Key, Prints, link, print_of_answer, tells};
 use super::tree::Tree;
 use super::{Cause, Correlated, Influence, Proc, Step, Workflow, WorkflowId};
 use crate::base::limits::{CONVERSATIONS, FINGERPRINTS_TOTAL, OPEN_ACTIONS, WORKFLOW_STEPS};
-use crate::base::{ActionId, ExchangeId, KeyedHash, ProcessKey, Sensitive, Timestamp, Value};
-use crate::capture::{Exec, FileEffect, FileOp};
-use crate::reassemble::Fact;
-use crate::understand::{Action, Claim, Draft, Effect, Identity, Kind};
+use crate::base::{ActionId, ExchangeId, KeyedHash, ProcessKey, Sensitive, Timestamp};
+use crate::understand::{Action, Claim, Draft, Kind, Llm, Role};
 
 /// A workflow in which nothing happens for this long is over.
 const QUIET: Duration = Duration::from_secs(15 * 60);
 
 pub struct Correlate {
-    hash: KeyedHash,
-    tree: Tree,
-    agents: BTreeSet<ProcessKey>,
-    conversations: BTreeMap<WorkflowId, Conversation>,
-    /// Conversations of an agent, oldest first.
-    of_agent: HashMap<ProcessKey, Vec<WorkflowId>>,
-    workflows: BTreeMap<WorkflowId, Workflow>,
+    pub(super) hash: KeyedHash,
+    pub(super) tree: Tree,
+    pub(super) agents: BTreeSet<ProcessKey>,
+    pub(super) conversations: BTreeMap<ConversationId, Conversation>,
+    index: Index,
+    /// Conversations of an agent with decisions whose results are not known, and its latest one.
+    pub(super) busy: HashMap<ProcessKey, BTreeSet<ConversationId>>,
+    pub(super) latest: HashMap<ProcessKey, ConversationId>,
+    pub(super) workflows: BTreeMap<WorkflowId, Line>,
+    /// One entry a workflow, by the time something last happened in it; an entry may be out of date and is then put back.
+    due: BinaryHeap<Reverse<(Timestamp, WorkflowId)>>,
     /// The workflow of a process that talks to no model.
     ambient: HashMap<ProcessKey, WorkflowId>,
-    /// The workflow of a model request, for its answer and its calls.
-    of_exchange: BTreeMap<ExchangeId, WorkflowId>,
+    /// The workflow of an A2A context.
+    contexts: HashMap<Arc<str>, WorkflowId>,
+    /// Model requests, for their answers and calls.
+    of_exchange: BTreeMap<ExchangeId, Pending>,
     /// Tool results that wait for the request they stand in.
     results: Vec<Action>,
     /// Steps whose action is not complete.
     open: BTreeMap<ActionId, Step>,
-    /// What a process was started for: its workflow and the exec.
-    started_for: HashMap<u32, (WorkflowId, ActionId)>,
-    /// Requests that a process is serving, latest last.
-    serving: HashMap<ProcessKey, Vec<ActionId>>,
+    pub(super) ends: Ends,
+    pub(super) started_for: HashMap<u32, Started>,
     last_workflow: u64,
+    last_conversation: u64,
     /// Fingerprints of all conversations; those that may still hold some, oldest first.
     remembered: usize,
-    remembering: VecDeque<WorkflowId>,
-    /// Actions that this stage makes itself count down from the top, apart from those of understand.
-    made: u64,
+    remembering: VecDeque<ConversationId>,
+    /// Actions that this stage makes itself are numbered apart from those of understand.
+    pub(super) made: u64,
+}
+
+/// A workflow and what its steps share.
+pub(super) struct Line {
+    pub(super) workflow: Workflow,
+    conversations: Vec<ConversationId>,
+    /// Who asked, where it entered.
+    pub(super) asked_by: Option<Claim>,
+    count: u32,
+}
+
+/// What a process was started for.
+#[derive(Clone, Copy)]
+pub(super) struct Started {
+    pub(super) workflow: WorkflowId,
+    pub(super) exec: ActionId,
+    pub(super) at: Timestamp,
+    pub(super) declared: bool,
+}
+
+#[derive(Clone, Copy)]
+struct Pending {
+    workflow: WorkflowId,
+    conversation: Option<ConversationId>,
+    request: ActionId,
+    response: Option<ActionId>,
+    /// The chain of the request's messages, to which the answer is added.
+    chain: u64,
+    first: bool,
 }
 
 impl Default for Correlate {
@@ -57,15 +92,20 @@ impl Correlate {
             tree: Tree::default(),
             agents: BTreeSet::new(),
             conversations: BTreeMap::new(),
-            of_agent: HashMap::new(),
+            index: Index::default(),
+            busy: HashMap::new(),
+            latest: HashMap::new(),
             workflows: BTreeMap::new(),
+            due: BinaryHeap::new(),
             ambient: HashMap::new(),
+            contexts: HashMap::new(),
             of_exchange: BTreeMap::new(),
             results: Vec::new(),
             open: BTreeMap::new(),
+            ends: Ends::default(),
             started_for: HashMap::new(),
-            serving: HashMap::new(),
             last_workflow: 0,
+            last_conversation: 0,
             remembered: 0,
             remembering: VecDeque::new(),
             made: 0,
@@ -82,14 +122,14 @@ impl Correlate {
     }
 
     pub fn tick(&mut self, now: Timestamp, out: &mut Vec<Correlated>) {
-        let quiet: Vec<WorkflowId> = self
-            .workflows
-            .values()
-            .filter(|workflow| now.since(workflow.ended.unwrap_or(workflow.started)) > QUIET)
-            .map(|workflow| workflow.id)
-            .collect();
-        for id in quiet {
-            self.close(id, out);
+        while let Some(Reverse((at, id))) = self.due.peek().copied() {
+            if now.since(at) <= QUIET {
+                break;
+            }
+            self.due.pop();
+            let Some(line) = self.workflows.get(&id) else { continue };
+            let last = line.workflow.ended.unwrap_or(line.workflow.started);
+            if now.since(last) > QUIET { self.close(id, out) } else { self.due.push(Reverse((last, id))) }
         }
     }
 
@@ -105,20 +145,16 @@ impl Correlate {
 
     fn opened(&mut self, action: Box<Action>, out: &mut Vec<Correlated>) {
         let step = self.effect(action, false);
+        self.ends.opened(&step.action, step.workflow, &self.hash);
         if self.open.len() < OPEN_ACTIONS {
             self.open.insert(step.action.id, step.clone());
-        }
-        if step.action.inbound {
-            self.serving.entry(step.action.process).or_default().push(step.action.id);
         }
         out.push(Correlated::Step(Box::new(step)));
     }
 
     fn completed(&mut self, action: Box<Action>, out: &mut Vec<Correlated>) {
         if let Some(mut step) = self.open.remove(&action.id) {
-            if let Some(serving) = self.serving.get_mut(&action.process) {
-                serving.retain(|id| *id != action.id);
-            }
+            self.ends.completed(&action, &self.hash);
             self.touch(step.workflow, action.time);
             step.completed = true;
             step.action = Arc::from(action);
@@ -150,11 +186,14 @@ impl Correlate {
         let waiting = std::mem::take(&mut self.results);
         let (own, others): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|result| result.exchange == action.exchange);
         self.results = others;
-        let seen = prints(&llm, &self.hash);
-        let (id, known, mut causes) = if action.side_call {
-            (self.new_workflow(&action), 0, Vec::new())
-        } else {
-            self.find_conversation(&action, &llm, &seen)
+        let prints = Prints::of(&llm, &self.hash);
+        let mut causes = Vec::new();
+        let served = self.served_by(&action, &llm);
+        let (conversation, known) =
+            if action.side_call { (None, 0) } else { self.conversation_of(&action, &llm, &prints, served, &mut causes, out) };
+        let workflow = match conversation.and_then(|id| self.conversations.get(&id)) {
+            Some(conversation) => conversation.workflow,
+            None => self.new_workflow(&action),
         };
         let mut by_call = BTreeMap::new();
         for result in own {
@@ -162,95 +201,126 @@ impl Correlate {
                 by_call.insert(call, result.id);
             }
             causes.push(Cause { action: result.id, why: "tool_result", confidence: 1.0 });
-            self.tool_result(Box::new(result), Some(id), out);
+            self.tool_result(Box::new(result), Some((workflow, conversation)), out);
         }
-        let served = self.serving.get(&action.process).and_then(|serving| serving.last()).copied();
-        if let Some(request) = served.filter(|_| causes.is_empty()) {
-            causes.push(Cause { action: request, why: "serving_request", confidence: 0.8 });
+        if let Some((request, _, confidence)) = served.filter(|_| !causes.iter().any(|cause| cause.why == "tool_result")) {
+            causes.push(Cause { action: request, why: "serving_request", confidence });
         }
-        let asked_by = served.and_then(|request| self.open.get(&request)).and_then(|step| step.action.identity.user.clone());
-        if let Some(conversation) = self.conversations.get_mut(&id) {
-            let before = conversation.memory.size();
-            conversation.listen(&llm, seen, known, &by_call);
-            self.remembered += conversation.memory.size().saturating_sub(before);
-            conversation.last_request = Some(action.id);
-            conversation.last_at = action.time;
-            conversation.named = llm.conversation_id.clone().or(conversation.named.take());
-            conversation.asked_by = asked_by.or(conversation.asked_by.take()).or_else(|| action.identity.user.clone());
+        self.note_who_asked(workflow, served.map(|(request, ..)| request), &action);
+        if let Some(id) = conversation {
+            self.listen(id, &action, &llm, known, &by_call, &prints);
         }
-        self.forget_oldest(id);
         if let Some(exchange) = action.exchange {
-            self.of_exchange.insert(exchange, id);
+            let first = llm.messages.iter().all(|message| matches!(message.role, Role::System | Role::User));
+            let pending = Pending { workflow, conversation, request: action.id, response: None, chain: prints.last(), first };
+            self.of_exchange.insert(exchange, pending);
             if self.of_exchange.len() > OPEN_ACTIONS {
                 self.of_exchange.pop_first();
             }
         }
-        let step = self.step(action, id, causes, None, None, true);
+        let step = self.step(action, workflow, conversation, causes, None, None, true);
         out.push(Correlated::Step(Box::new(step)));
     }
 
-    /// The conversation that a request continues, how many of its messages are known, and why.
-    fn find_conversation(
-        &mut self,
-        action: &Action,
-        llm: &crate::understand::Llm,
-        seen: &[u64],
-    ) -> (WorkflowId, usize, Vec<Cause>) {
-        let candidates = self.of_agent.get(&action.process).cloned().unwrap_or_default();
-        if let Some(previous) = &llm.previous_response_id
-            && let Some(id) = candidates.iter().rev().find(|id| self.conversations[id].answered_by(previous))
-        {
-            let cause = self.conversations[id].last_response.map(|response| Cause {
-                action: response,
-                why: "response_id",
-                confidence: 1.0,
-            });
-            return (*id, 0, cause.into_iter().collect());
-        }
-        if let Some(name) = &llm.conversation_id
-            && let Some(id) = candidates.iter().rev().find(|id| self.conversations[id].named.as_ref() == Some(name))
-        {
-            let cause = self.conversations[id].last_response.map(|response| Cause {
-                action: response,
-                why: "conversation_id",
-                confidence: 1.0,
-            });
-            return (*id, 0, cause.into_iter().collect());
-        }
-        // A first request (no turn of the model in it) that says the same words again is another conversation.
-        let continues = llm.messages.iter().any(|message| message.role == crate::understand::Role::Assistant);
-        let best = candidates
-            .iter()
-            .filter(|_| continues)
-            .filter_map(|id| Some((self.conversations[id].shared(seen)?, *id)))
-            .max_by_key(|(shared, id)| (*shared, self.conversations[id].last_at));
-        if let Some((shared, id)) = best {
-            let cause = self.conversations[&id].last_response.map(|response| Cause {
-                action: response,
-                why: "history_prefix",
-                confidence: 0.95,
-            });
-            return (id, shared, cause.into_iter().collect());
-        }
-        (self.new_conversation(action), 0, Vec::new())
+    /// The request that came in and that this model call works on.
+    fn served_by(&self, action: &Action, llm: &Llm) -> Option<(ActionId, WorkflowId, f32)> {
+        let spoken = llm.messages.iter().rev().find(|message| message.role == Role::User);
+        let said = spoken.map(|message| word_prints(message.text.expose_content(), &self.hash)).unwrap_or_default();
+        let (going, confidence) = self.ends.serving(action.process, action.identity.traceparent.as_deref(), &said)?;
+        Some((going.action, going.workflow, confidence))
     }
 
-    fn new_conversation(&mut self, action: &Action) -> WorkflowId {
-        let id = self.new_workflow(action);
-        self.conversations.insert(id, Conversation::new(action.process, self.hash.clone()));
-        self.of_agent.entry(action.process).or_default().push(id);
-        self.remembering.push_back(id);
-        if self.conversations.len() > CONVERSATIONS
-            && let Some((oldest, conversation)) = self.conversations.pop_first()
-            && let Some(list) = self.of_agent.get_mut(&conversation.agent)
-        {
-            list.retain(|id| *id != oldest);
+    /// The user who asked is the one who entered the agent; the model's request may name an alias of the user.
+    fn note_who_asked(&mut self, workflow: WorkflowId, served: Option<ActionId>, action: &Action) {
+        let entered = served
+            .and_then(|request| self.open.get(&request))
+            .and_then(|step| step.asked_by.clone().or_else(|| step.action.identity.user.clone()));
+        if let Some(line) = self.workflows.get_mut(&workflow) {
+            line.asked_by = line.asked_by.take().or(entered).or_else(|| action.identity.user.clone());
         }
-        id
+    }
+
+    fn listen(
+        &mut self,
+        id: ConversationId,
+        action: &Action,
+        llm: &Llm,
+        known: usize,
+        results: &BTreeMap<Arc<str>, ActionId>,
+        prints: &Prints,
+    ) {
+        let Some(conversation) = self.conversations.get_mut(&id) else { return };
+        let before = conversation.memory.size();
+        conversation.listen(llm, known, results);
+        conversation.last_at = action.time;
+        self.remembered += conversation.memory.size().saturating_sub(before);
+        self.latest.insert(action.process, id);
+        self.know(id, Key::Chain(action.process, prints.last()), true);
+        if let Some(name) = &llm.conversation_id {
+            self.know(id, Key::Named(action.process, name.clone()), false);
+        }
+        self.forget_oldest(id);
+    }
+
+    /// A key of a conversation; a chain takes the place of the one before it.
+    fn know(&mut self, id: ConversationId, key: Key, replaces: bool) {
+        const MOST: usize = 512;
+        let Some(conversation) = self.conversations.get_mut(&id) else { return };
+        if replaces {
+            let (old, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut conversation.keys)
+                .into_iter()
+                .partition(|key| matches!(key, Key::Chain(..) | Key::Failed(..) | Key::Answer(..)));
+            conversation.keys = kept;
+            old.iter().for_each(|key| self.index.remove(key, id));
+        }
+        if conversation.keys.len() < MOST {
+            conversation.keys.push(key.clone());
+            self.index.put(key, id);
+        }
+    }
+
+    /// The conversation that a request continues, and how many of its messages are known.
+    fn conversation_of(
+        &mut self,
+        action: &Action,
+        llm: &Llm,
+        prints: &Prints,
+        served: Option<(ActionId, WorkflowId, f32)>,
+        causes: &mut Vec<Cause>,
+        out: &mut Vec<Correlated>,
+    ) -> (Option<ConversationId>, usize) {
+        if let Some(found) = self.index.find(action.process, llm, prints)
+            && let Some(conversation) = self.conversations.get(&found.id)
+        {
+            causes.extend(conversation.last_response.map(|response| Cause {
+                action: response,
+                why: found.why,
+                confidence: found.confidence,
+            }));
+            return (Some(found.id), found.known);
+        }
+        let workflow =
+            match served.filter(|(_, workflow, confidence)| *confidence >= 0.5 && self.workflows.contains_key(workflow)) {
+                Some((_, workflow, _)) => workflow,
+                None => self.new_workflow(action),
+            };
+        self.last_conversation += 1;
+        let id = ConversationId(self.last_conversation);
+        self.conversations.insert(id, Conversation::new(action.process, workflow, self.hash.clone()));
+        self.remembering.push_back(id);
+        if let Some(line) = self.workflows.get_mut(&workflow) {
+            line.conversations.push(id);
+        }
+        if self.conversations.len() > CONVERSATIONS
+            && let Some(oldest) = self.conversations.values().next().map(|conversation| conversation.workflow)
+        {
+            self.close(oldest, out);
+        }
+        (Some(id), 0)
     }
 
     /// All conversations together keep so much; past it the oldest forgets what its tools returned.
-    fn forget_oldest(&mut self, spared: WorkflowId) {
+    fn forget_oldest(&mut self, spared: ConversationId) {
         while self.remembered > FINGERPRINTS_TOTAL
             && let Some(oldest) = self.remembering.pop_front()
         {
@@ -261,7 +331,7 @@ impl Correlate {
         }
     }
 
-    fn new_workflow(&mut self, action: &Action) -> WorkflowId {
+    pub(super) fn new_workflow(&mut self, action: &Action) -> WorkflowId {
         self.last_workflow += 1;
         let id = WorkflowId(self.last_workflow);
         let agent = self.agent_of(action.process).unwrap_or(action.process);
@@ -277,119 +347,117 @@ impl Correlate {
             steps: Vec::new(),
             edges: Vec::new(),
         };
-        self.workflows.insert(id, workflow);
+        self.workflows.insert(id, Line { workflow, conversations: Vec::new(), asked_by: None, count: 0 });
+        self.due.push(Reverse((action.time, id)));
         id
     }
 
+    fn pending(&self, action: &Action) -> Option<Pending> {
+        let pending = self.of_exchange.get(&action.exchange?).copied()?;
+        self.workflows.contains_key(&pending.workflow).then_some(pending)
+    }
+
     fn model_response(&mut self, action: Box<Action>, out: &mut Vec<Correlated>) {
-        let id = self.of_exchange_or_ambient(&action);
-        let conversation = self.conversations.get_mut(&id);
-        let request = conversation.as_ref().and_then(|conversation| conversation.last_request);
-        if let Some(conversation) = conversation {
-            conversation.answered(&action);
+        let Some(pending) = self.pending(&action) else {
+            let workflow = self.ambient_of(&action);
+            let step = self.step(action, workflow, None, Vec::new(), None, None, true);
+            return out.push(Correlated::Step(Box::new(step)));
+        };
+        if let Some(exchange) = action.exchange
+            && let Some(pending) = self.of_exchange.get_mut(&exchange)
+        {
+            pending.response = Some(action.id);
         }
-        let causes = request.map(|request| Cause { action: request, why: "answer", confidence: 1.0 }).into_iter().collect();
-        let step = self.step(action, id, causes, None, None, true);
+        if let Some(id) = pending.conversation
+            && let Some(conversation) = self.conversations.get_mut(&id)
+        {
+            conversation.answered(&action);
+            let failed = conversation.failed;
+            let llm = action.llm.as_deref();
+            if let Some(response) = llm.and_then(|llm| llm.response_id.clone()) {
+                self.know(id, Key::Response(response), false);
+            }
+            if failed {
+                if pending.first {
+                    self.know(id, Key::Failed(action.process, pending.chain), false);
+                }
+            } else if let Some(llm) = llm {
+                let print = print_of_answer(llm, &self.hash);
+                self.know(id, Key::Chain(action.process, link(pending.chain, print, &self.hash)), true);
+                // The request alone, for agents that rewrite answers before they send them back.
+                self.know(id, Key::Chain(action.process, pending.chain), false);
+                if tells(llm) {
+                    self.know(id, Key::Answer(action.process, print), false);
+                }
+            }
+        }
+        let causes = vec![Cause { action: pending.request, why: "answer", confidence: 1.0 }];
+        let step = self.step(action, pending.workflow, pending.conversation, causes, None, None, true);
         out.push(Correlated::Step(Box::new(step)));
     }
 
     fn tool_call(&mut self, action: Box<Action>, out: &mut Vec<Correlated>) {
-        let id = self.of_exchange_or_ambient(&action);
+        let pending = self.pending(&action);
+        let workflow = pending.map_or_else(|| self.ambient_of(&action), |pending| pending.workflow);
         let mut causes = Vec::new();
         let mut influence = None;
-        if let Some(conversation) = self.conversations.get_mut(&id) {
-            causes.extend(conversation.last_response.map(|response| Cause {
-                action: response,
-                why: "declared_tool_call",
-                confidence: 1.0,
-            }));
-            let name = action.tool.as_ref().map(|tool| tool.name.clone()).unwrap_or_default();
-            influence = Some(Arc::new(conversation.memory.judge(&name, action.effect.as_deref(), action.arg.expose_content())));
-            conversation.decide(&action);
+        let conversation = pending.and_then(|pending| pending.conversation);
+        if let Some(response) = pending.and_then(|pending| pending.response) {
+            causes.push(Cause { action: response, why: "declared_tool_call", confidence: 1.0 });
         }
-        let step = self.step(action, id, causes, None, influence, true);
+        if let Some(id) = conversation
+            && let Some(known) = self.conversations.get_mut(&id)
+        {
+            let name = action.tool.as_ref().map(|tool| tool.name.clone()).unwrap_or_default();
+            influence = Some(Arc::new(known.memory.judge(&name, action.effect.as_deref(), action.arg.expose_content())));
+            known.decide(&action);
+            self.busy.entry(known.agent).or_default().insert(id);
+            if let Some(call) =
+                action.tool.as_ref().and_then(|tool| tool.call_id.clone()).filter(|call| call.len() >= 4 && &**call != "null")
+            {
+                self.know(id, Key::Call(Some(action.process), call.clone()), false);
+                self.know(id, Key::Call(None, call), false);
+            }
+        }
+        let step = self.step(action, workflow, conversation, causes, None, influence, true);
         out.push(Correlated::Step(Box::new(step)));
     }
 
-    fn tool_result(&mut self, action: Box<Action>, id: Option<WorkflowId>, out: &mut Vec<Correlated>) {
-        let id = id.unwrap_or_else(|| self.of_exchange_or_ambient(&action));
+    fn tool_result(
+        &mut self,
+        action: Box<Action>,
+        known: Option<(WorkflowId, Option<ConversationId>)>,
+        out: &mut Vec<Correlated>,
+    ) {
+        let (workflow, conversation) = match known {
+            Some(known) => known,
+            None => (self.ambient_of(&action), None),
+        };
         let mut causes = Vec::new();
         let call = action.tool.as_ref().and_then(|tool| tool.call_id.clone());
-        if let Some(conversation) = self.conversations.get_mut(&id)
-            && let Some(decision) =
-                conversation.decisions.iter_mut().rev().find(|decision| decision.call_id.is_some() && decision.call_id == call)
+        let name = action.tool.as_ref().map(|tool| tool.name.clone());
+        if let Some(id) = conversation
+            && let Some(conversation) = self.conversations.get_mut(&id)
+            && let Some(decision) = conversation.decisions.iter_mut().rev().find(|decision| match &call {
+                Some(call) => decision.call_id.as_ref() == Some(call),
+                None => !decision.answered && Some(&decision.tool) == name.as_ref(),
+            })
         {
             decision.answered = true;
             causes.push(Cause { action: decision.action, why: "tool_result", confidence: 1.0 });
             causes.extend(decision.effects.iter().map(|effect| Cause { action: *effect, why: "effect_result", confidence: 0.8 }));
+            if conversation.decisions.iter().all(|decision| decision.answered) {
+                let agent = conversation.agent;
+                if let Some(busy) = self.busy.get_mut(&agent) {
+                    busy.remove(&id);
+                }
+            }
         }
-        let step = self.step(action, id, causes, None, None, true);
+        let step = self.step(action, workflow, conversation, causes, None, None, true);
         out.push(Correlated::Step(Box::new(step)));
     }
 
-    fn of_exchange_or_ambient(&mut self, action: &Action) -> WorkflowId {
-        match action.exchange.and_then(|exchange| self.of_exchange.get(&exchange)).copied() {
-            Some(id) if self.workflows.contains_key(&id) => id,
-            _ => self.ambient_of(action),
-        }
-    }
-
-    /// What a process did: the decision that brought it about, or the request it serves, or nothing that was announced.
-    fn effect(&mut self, action: Box<Action>, completed: bool) -> Step {
-        let agent = self.agent_of(action.process);
-        let mut causes = Vec::new();
-        let mut declared = None;
-        let mut influence = None;
-        let mut workflow = None;
-        let line = self.tree.line(action.process.pid);
-        let started =
-            line.iter().find_map(|pid| self.started_for.get(pid)).copied().filter(|(id, _)| self.workflows.contains_key(id));
-        if let Some((id, exec)) = started.filter(|_| action.kind != Kind::McpRequest) {
-            causes.push(Cause { action: exec, why: "child_process", confidence: 0.9 });
-            workflow = Some(id);
-        }
-        if let Some(request) = self.serving.get(&action.process).and_then(|serving| serving.last()).copied()
-            && let Some(step) = self.open.get(&request)
-        {
-            causes.push(Cause { action: request, why: "serving_request", confidence: 0.8 });
-            workflow = Some(step.workflow);
-        }
-        if let Some(agent) = agent.filter(|_| is_effect(action.kind) && (!action.inbound || action.kind == Kind::McpRequest)) {
-            let found = self.decision_for(agent, &action);
-            declared = Some(found.is_some() || workflow.is_some());
-            if let Some((id, at, cause)) = found.filter(|_| workflow.is_none()) {
-                if let Some(conversation) = self.conversations.get_mut(&id) {
-                    conversation.decisions[at].effects.push(action.id);
-                    let name = conversation.decisions[at].tool.clone();
-                    influence =
-                        Some(Arc::new(conversation.memory.judge(&name, action.effect.as_deref(), action.arg.expose_content())));
-                }
-                causes.push(cause);
-                workflow = Some(id);
-            }
-            // Nothing announced it: it stands in the agent's latest conversation.
-            let latest = || {
-                self.of_agent.get(&agent).and_then(|list| list.iter().max_by_key(|id| self.conversations[id].last_at)).copied()
-            };
-            workflow = workflow.or_else(latest);
-        }
-        let id = workflow.unwrap_or_else(|| self.ambient_of(&action));
-        self.step(action, id, causes, declared, influence, completed)
-    }
-
-    fn decision_for(&self, agent: ProcessKey, action: &Action) -> Option<(WorkflowId, usize, Cause)> {
-        let list = self.of_agent.get(&agent)?;
-        let found = list.iter().filter_map(|id| {
-            let conversation = self.conversations.get(id)?;
-            let (at, cause) = conversation.cause_of(action)?;
-            Some((conversation.decisions[at].at, *id, at, cause))
-        });
-        found
-            .max_by(|one, other| one.3.confidence.total_cmp(&other.3.confidence).then(one.0.cmp(&other.0)))
-            .map(|(_, id, at, cause)| (id, at, cause))
-    }
-
-    fn ambient_of(&mut self, action: &Action) -> WorkflowId {
+    pub(super) fn ambient_of(&mut self, action: &Action) -> WorkflowId {
         let owner = self.agent_of(action.process).unwrap_or(action.process);
         if let Some(id) = self.ambient.get(&owner).copied().filter(|id| self.workflows.contains_key(id)) {
             return id;
@@ -399,8 +467,27 @@ impl Correlate {
         id
     }
 
+    /// The workflow of a request that came in and whose sender is not watched: its A2A context, else one of its own.
+    pub(super) fn entered(&mut self, action: &Action) -> WorkflowId {
+        const MOST: usize = 65_536;
+        let arguments = action.arg.expose_content();
+        let context =
+            ["/message/contextId", "/contextId", "/message/context_id"].iter().find_map(|at| arguments.pointer(at)?.as_str());
+        if let Some(context) = context {
+            if let Some(id) = self.contexts.get(context).copied().filter(|id| self.workflows.contains_key(id)) {
+                return id;
+            }
+            let id = self.new_workflow(action);
+            if self.contexts.len() < MOST {
+                self.contexts.insert(context.into(), id);
+            }
+            return id;
+        }
+        if action.kind == Kind::McpRequest { self.ambient_of(action) } else { self.new_workflow(action) }
+    }
+
     /// The nearest of the process and its ancestors that talks to a model.
-    fn agent_of(&mut self, process: ProcessKey) -> Option<ProcessKey> {
+    pub(super) fn agent_of(&mut self, process: ProcessKey) -> Option<ProcessKey> {
         if self.agents.contains(&process) {
             return Some(process);
         }
@@ -411,10 +498,12 @@ impl Correlate {
         })
     }
 
-    fn step(
+    #[expect(clippy::too_many_arguments, reason = "a step is what its parts say; a struct would only name them twice")]
+    pub(super) fn step(
         &mut self,
         action: Box<Action>,
         id: WorkflowId,
+        conversation: Option<ConversationId>,
         causes: Vec<Cause>,
         declared: Option<bool>,
         influence: Option<Arc<Influence>>,
@@ -422,12 +511,19 @@ impl Correlate {
     ) -> Step {
         let proc: Arc<Proc> = self.tree.get(action.process);
         let agent = self.agent_of(action.process);
-        let conversation = self.conversations.get(&id);
-        let asked_by: Option<Claim> = conversation.and_then(|conversation| conversation.asked_by.clone());
-        let prompt = conversation.and_then(|conversation| conversation.prompt.clone());
+        let of_line = || self.workflows.get(&id).and_then(|line| line.conversations.last()).copied();
+        let prompt =
+            conversation.or_else(of_line).and_then(|id| self.conversations.get(&id)).and_then(|known| known.prompt.clone());
         let mut index = 0;
-        if let Some(workflow) = self.workflows.get_mut(&id) {
-            index = u32::try_from(workflow.steps.len()).unwrap_or(u32::MAX).saturating_add(1);
+        let mut asked_by = None;
+        if let Some(line) = self.workflows.get_mut(&id) {
+            line.count = line.count.saturating_add(1);
+            index = line.count;
+            if action.inbound && line.asked_by.is_none() {
+                line.asked_by.clone_from(&action.identity.user);
+            }
+            asked_by.clone_from(&line.asked_by);
+            let workflow = &mut line.workflow;
             workflow.ended = workflow.ended.max(Some(action.time));
             if workflow.steps.len() < WORKFLOW_STEPS {
                 workflow.steps.push(action.id);
@@ -453,107 +549,48 @@ impl Correlate {
     }
 
     fn touch(&mut self, id: WorkflowId, at: Timestamp) {
-        if let Some(workflow) = self.workflows.get_mut(&id) {
-            workflow.ended = workflow.ended.max(Some(at));
+        if let Some(line) = self.workflows.get_mut(&id) {
+            line.workflow.ended = line.workflow.ended.max(Some(at));
         }
     }
 
     fn close(&mut self, id: WorkflowId, out: &mut Vec<Correlated>) {
-        if let Some(conversation) = self.conversations.remove(&id)
-            && {
-                self.remembered = self.remembered.saturating_sub(conversation.memory.size());
-                true
+        let Some(line) = self.workflows.remove(&id) else { return };
+        for id in line.conversations {
+            let Some(conversation) = self.conversations.remove(&id) else { continue };
+            self.remembered = self.remembered.saturating_sub(conversation.memory.size());
+            conversation.keys.iter().for_each(|key| self.index.remove(key, id));
+            if let Some(busy) = self.busy.get_mut(&conversation.agent) {
+                busy.remove(&id);
             }
-            && let Some(list) = self.of_agent.get_mut(&conversation.agent)
-        {
-            list.retain(|other| *other != id);
-        }
-        self.ambient.retain(|_, other| *other != id);
-        if let Some(workflow) = self.workflows.remove(&id) {
-            out.push(Correlated::WorkflowClosed(Box::new(workflow)));
-        }
-    }
-
-    fn fact(&mut self, ts: Timestamp, fact: Fact, out: &mut Vec<Correlated>) {
-        match fact {
-            Fact::Exec { process, parent, exec } => self.exec(ts, process, parent, &exec, out),
-            Fact::Fork { child, parent } => self.tree.fork(child, parent.pid),
-            Fact::Exit { process, .. } => {
-                self.tree.exit(process.pid);
-                self.started_for.remove(&process.pid);
-                self.serving.remove(&process);
+            if self.latest.get(&conversation.agent) == Some(&id) {
+                self.latest.remove(&conversation.agent);
             }
-            Fact::File { process, effect } => self.file(ts, process, effect, out),
-            Fact::Socket { .. } | Fact::Loss(_) => {}
         }
+        out.push(Correlated::WorkflowClosed(Box::new(line.workflow)));
     }
 
-    /// A program started by an agent or what it started is an effect.
-    fn exec(&mut self, ts: Timestamp, process: ProcessKey, parent: Option<ProcessKey>, exec: &Exec, out: &mut Vec<Correlated>) {
-        let proc = self.tree.exec(process, parent.map(|parent| parent.pid), exec);
-        let descends = self.agent_of(process).is_some_and(|agent| agent != process);
-        if !descends {
-            return;
-        }
-        let argv = exec.argv.expose_content();
-        let name = proc.name.clone().unwrap_or_default();
-        let mut action = self.made_action(ts, Kind::ProcessExec, process);
-        action.op = Some(format!("exec:{name}").into());
-        action.effect = Some("exec".into());
-        action.arg =
-            Sensitive::new(Value::map([("exe", Value::text(exec.exe.clone())), ("command", Value::text(argv.join(" ")))]));
-        action.system =
-            Some(Effect { exe: Some(exec.exe.clone()), argv: exec.argv.clone(), path: None, to: None, op: "exec", peer: None });
-        let step = self.effect(Box::new(action), true);
-        self.started_for.insert(process.pid, (step.workflow, step.action.id));
-        out.push(Correlated::Step(Box::new(step)));
+    /// A process is gone: nothing will follow from it.
+    pub(super) fn forget_process(&mut self, process: ProcessKey) {
+        self.started_for.remove(&process.pid);
+        self.ends.forget(process);
+        self.ambient.remove(&process);
+        self.busy.remove(&process);
     }
 
-    fn file(&mut self, ts: Timestamp, process: ProcessKey, file: FileEffect, out: &mut Vec<Correlated>) {
-        if self.agent_of(process).is_none() {
-            return;
-        }
-        let op = match file.op {
-            FileOp::Create => "create",
-            FileOp::Write => "write",
-            FileOp::Rename => "rename",
-            FileOp::Unlink => "unlink",
-        };
-        let mut action = self.made_action(ts, Kind::FileWrite, process);
-        action.op = Some(format!("file:{op}").into());
-        action.effect = Some(if file.op == FileOp::Unlink { "delete" } else { "write" }.into());
-        action.arg = Sensitive::new(Value::map([("path", Value::text(file.path.clone()))]));
-        action.system =
-            Some(Effect { exe: None, argv: Sensitive::default(), path: Some(file.path), to: file.to, op, peer: None });
-        let step = self.effect(Box::new(action), true);
-        out.push(Correlated::Step(Box::new(step)));
+    /// What a process does is judged with what its conversation has read.
+    pub(super) fn judge(&self, id: ConversationId, decision: usize, action: &Action) -> Option<Arc<Influence>> {
+        let conversation = self.conversations.get(&id)?;
+        let name = &conversation.decisions.get(decision)?.tool;
+        Some(Arc::new(conversation.memory.judge(name, action.effect.as_deref(), action.arg.expose_content())))
     }
 
-    fn made_action(&mut self, time: Timestamp, kind: Kind, process: ProcessKey) -> Action {
-        self.made += 1;
-        Action {
-            id: ActionId(ActionId::EFFECTS + self.made),
-            time,
-            kind,
-            process,
-            flow: None,
-            exchange: None,
-            op: None,
-            effect: None,
-            identity: Identity::default(),
-            object: None,
-            arg: Sensitive::new(Value::Null),
-            result: None,
-            status: None,
-            http: None,
-            tool: None,
-            mcp: None,
-            llm: None,
-            system: None,
-            inbound: false,
-            side_call: false,
-            incomplete: Vec::new(),
-            anomalies: Vec::new(),
-        }
+    pub(super) fn is_effect(action: &Action) -> bool {
+        is_effect(action.kind) && (!action.inbound || action.kind == Kind::McpRequest)
     }
+}
+
+/// Content of nobody: an action that this stage makes has no arguments until it is given some.
+pub(super) fn nothing() -> Sensitive<crate::base::Value> {
+    Sensitive::new(crate::base::Value::Null)
 }

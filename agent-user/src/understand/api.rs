@@ -156,7 +156,7 @@ fn tenant(path: &str, arguments: &Value) -> Option<Arc<str>> {
         .map(Arc::from)
 }
 
-fn singular(word: &str) -> String {
+pub(super) fn singular(word: &str) -> String {
     let word = word.to_ascii_lowercase();
     if let Some(stem) = word.strip_suffix("ies") {
         return format!("{stem}y");

@@ -6,6 +6,7 @@
 mod api;
 mod identity;
 mod llm;
+mod ownership;
 mod rpc;
 mod stage;
 pub(crate) mod words;

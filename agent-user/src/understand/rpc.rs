@@ -104,7 +104,9 @@ pub(super) fn describe(action: &mut Action, call: &Call, request: &Request) {
                 action.op = Some(format!("mcp:{name}").into());
                 action.effect = super::words::effect_of_tool(&name).map(Arc::from);
                 action.tool = Some(Tool { name, call_id: call.id.clone(), ..Tool::default() });
-                action.arg = Sensitive::new(call.params.get("arguments").cloned().unwrap_or_else(|| Value::map::<&str>([])));
+                let arguments = call.params.get("arguments").cloned().unwrap_or_else(|| Value::map::<&str>([]));
+                action.object = super::api::object("", &arguments);
+                action.arg = Sensitive::new(arguments);
             } else {
                 action.op = Some(format!("mcp:{}", call.method).into());
                 action.effect = Some("read".into());

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::llm::Dialect;
+use super::ownership::Owners;
 use super::rpc::{self, Protocol};
 use super::{Action, Draft, Effect, Kind, Llm, Tool, api, identity, words};
 use crate::base::limits::OPEN_ACTIONS;
@@ -22,6 +23,7 @@ pub struct Understand {
     /// MCP servers by session, host or flow; hashes of their tools.
     servers: HashMap<Arc<str>, Arc<str>>,
     tools: HashMap<(Arc<str>, Arc<str>), Arc<str>>,
+    owners: Owners,
 }
 
 impl Default for Understand {
@@ -40,7 +42,14 @@ enum Open {
 
 impl Understand {
     pub fn new(hash: KeyedHash) -> Understand {
-        Understand { hash, last: 0, open: BTreeMap::new(), servers: HashMap::new(), tools: HashMap::new() }
+        Understand {
+            hash,
+            last: 0,
+            open: BTreeMap::new(),
+            servers: HashMap::new(),
+            tools: HashMap::new(),
+            owners: Owners::default(),
+        }
     }
 
     pub fn push(&mut self, event: HttpEvent, out: &mut Vec<Draft>) {
@@ -90,6 +99,7 @@ impl Understand {
         }
         if let Some(call) = rpc::call(request, value, stdio) {
             rpc::describe(&mut action, &call, request);
+            self.know_owner(&mut action);
             self.name_server(&mut action, flow, request);
             let notification = call.id.is_none();
             if notification {
@@ -100,6 +110,7 @@ impl Understand {
         }
         let arguments = api::arguments(request);
         action.object = api::object(&request.path, arguments.expose_content());
+        self.know_owner(&mut action);
         let template = api::template(&request.path);
         action.op = Some(format!("{} {}{template}", request.method, request.host).into());
         action.effect = Some(words::effect_of_call(&request.method, &request.path).into());
@@ -142,6 +153,7 @@ impl Understand {
             let text = message.text.expose_content();
             let value = json::parse(text.as_bytes()).value.unwrap_or_else(|| Value::Text(text.clone()));
             result.result = Some(Sensitive::new(value));
+            self.settle_owner(&mut result);
             drafts.push(Draft::Completed(Box::new(result)));
         }
         // The results stand in the request: they come before it.
@@ -167,6 +179,7 @@ impl Understand {
                 settle(&mut action, exchange);
                 action.status = Some(response.status).filter(|status| *status != 0);
                 action.result = api::body(&response.headers, response.body.kept.expose_content()).map(Sensitive::new);
+                self.settle_owner(&mut action);
                 out.push(Draft::Completed(action));
             }
             (Some(open), None) => give_up(open, missing(exchange), out),
@@ -223,6 +236,7 @@ impl Understand {
                 id: Some(id.into()),
                 ..super::Object::default()
             });
+            self.know_owner(&mut declared);
             declared.tool = Some(Tool {
                 name: call.name.clone(),
                 schema_hash: offered.and_then(|tool| tool.schema_hash.clone()),
@@ -254,6 +268,7 @@ impl Understand {
             }
             self.learn(call, &mut action, &answer.result);
             action.result = Some(Sensitive::new(answer.result));
+            self.settle_owner(&mut action);
         } else if response.status == 0 || (200..300).contains(&response.status) {
             action.incomplete.push(Incomplete::RESPONSE_MISSING);
         }
@@ -287,6 +302,33 @@ impl Understand {
             }
             _ => {}
         }
+    }
+
+    /// Where the ids of an action count: at its host, its MCP server, or among the tools of its process.
+    fn place(action: &Action) -> Arc<str> {
+        let tools = || format!("tools of {}@{}", action.process.pid, action.process.start).into();
+        let server = action.mcp.as_ref().and_then(|mcp| mcp.server.clone());
+        server
+            .or_else(|| action.http.as_ref().map(|http| http.host.clone()).filter(|host| !host.is_empty()))
+            .unwrap_or_else(tools)
+    }
+
+    fn know_owner(&self, action: &mut Action) {
+        let place = Understand::place(action);
+        if let Some(object) = &mut action.object {
+            self.owners.fill(&place, object);
+        }
+    }
+
+    /// Learns from an answer that was given, then fills in what it says of the call's own object.
+    fn settle_owner(&mut self, action: &mut Action) {
+        if action.status.is_none_or(|status| (200..300).contains(&status))
+            && let Some(result) = &action.result
+        {
+            let place = Understand::place(action);
+            self.owners.learn(&place, action.object.as_ref(), result.expose_content());
+        }
+        self.know_owner(action);
     }
 
     fn name_server(&self, action: &mut Action, flow: &Flow, request: &Request) {

@@ -386,7 +386,7 @@ impl Memory {
         }
     }
 
-    fn keep(&mut self, form: &str, seen: Seen) {
+    pub(super) fn keep(&mut self, form: &str, seen: Seen) {
         let print = self.print(form);
         if self.values.len() >= FINGERPRINTS && !self.values.contains_key(&print) {
             self.forgotten = true;

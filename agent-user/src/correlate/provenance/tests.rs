@@ -315,8 +315,8 @@ fn origins_of_arguments() {
 fn a_full_memory_says_so_and_keeps_the_request() {
     let mut memory = Memory::new(KeyedHash::new([7; 16]));
     memory.user("Pay 50 EUR to DE75512108001245126199");
-    let long: String = (0..crate::base::limits::FINGERPRINTS).map(|number| format!("word{number} ")).collect();
-    memory.tool(&long, None, None, None);
+    memory.tool("The weather is fine in Lyon today, says the page.", None, None, None);
+    (0..crate::base::limits::FINGERPRINTS).for_each(|number| memory.keep(&number.to_string(), super::memory::Seen::default()));
     assert!(memory.forgotten);
     assert!(memory.size() <= crate::base::limits::FINGERPRINTS + crate::base::limits::PASSAGES);
     let influence = memory.judge("pay", Some("money"), &Value::map([("to", Value::text("DE75512108001245126199"))]));

@@ -105,6 +105,72 @@ pub(super) fn response(body: &Body) -> Llm {
     }
 }
 
+/// InvokeModel: Anthropic's messages, Nova's (those of Converse), or a prompt as the older models take it.
+pub(super) fn invoke(body: &Value) -> Llm {
+    if body.get("anthropic_version").is_some() {
+        return super::anthropic::request(body);
+    }
+    if body.get("messages").is_some() {
+        return request(body);
+    }
+    let prompt = body.get("prompt").or(body.get("inputText"));
+    Llm { messages: prompt.map(|prompt| message(Role::User, text_of(Some(prompt)))).into_iter().collect(), ..Llm::default() }
+}
+
+/// The answer to [`invoke`], known by its shape.
+pub(super) fn invoked(body: Body) -> Llm {
+    match body {
+        Body::Whole(value) if value.get("output").is_some() => response(&Body::Whole(value)),
+        Body::Whole(value) if value.get("choices").is_some() => super::chat::response(&Body::Whole(value)),
+        Body::Whole(value) if value.get("content").is_some() || value.get("error").is_some() => {
+            super::anthropic::response(&Body::Whole(value))
+        }
+        Body::Whole(value) => plain(std::iter::once(&value)),
+        Body::Events(events) if events.iter().any(|(_, event)| event.get("type").is_some()) => {
+            super::anthropic::response(&Body::Events(events))
+        }
+        // Nova: the event's name is the only key of its data.
+        Body::Events(events) if events.iter().any(|(_, event)| event.get("messageStart").is_some()) => {
+            let named = events.iter().filter_map(|(_, event)| event.as_map()?.first().cloned());
+            response(&Body::Events(named.collect()))
+        }
+        Body::Events(events) => plain(events.iter().map(|(_, event)| event)),
+    }
+}
+
+/// Titan, Claude 2, Llama, Mistral and Cohere's command: text under a key of each maker's own.
+fn plain<'a>(values: impl Iterator<Item = &'a Value>) -> Llm {
+    const TEXTS: [&str; 6] =
+        ["/results/0/outputText", "/outputText", "/completion", "/generation", "/generations/0/text", "/outputs/0/text"];
+    const STOPS: [&str; 7] = [
+        "/results/0/completionReason",
+        "/completionReason",
+        "/stop_reason",
+        "/stopReason",
+        "/generations/0/finish_reason",
+        "/outputs/0/stop_reason",
+        "/finish_reason",
+    ];
+    let mut llm = Llm::default();
+    let mut text = String::new();
+    for value in values {
+        text.push_str(TEXTS.iter().find_map(|at| value.pointer(at)?.as_str()).unwrap_or_default());
+        llm.stop_reason = STOPS.iter().find_map(|at| arc(value.pointer(at))).or(llm.stop_reason);
+        let metrics = value.get("amazon-bedrock-invocationMetrics");
+        let count = |names: &[&str], metric: &str| {
+            let own = names.iter().find_map(|at| number(value.pointer(at)));
+            own.or_else(|| number(metrics.and_then(|metrics| metrics.get(metric))))
+        };
+        let input = count(&["/inputTextTokenCount", "/prompt_token_count"], "inputTokenCount");
+        let output =
+            count(&["/results/0/tokenCount", "/totalOutputTextTokenCount", "/generation_token_count"], "outputTokenCount");
+        llm.usage.input_tokens = input.or(llm.usage.input_tokens);
+        llm.usage.output_tokens = output.or(llm.usage.output_tokens);
+    }
+    llm.text = some_text(text);
+    llm
+}
+
 /// InvokeModelWithResponseStream wraps each event of the model in `{"bytes": base64}`.
 pub(super) fn unwrap(body: Body) -> Body {
     match body {

@@ -79,7 +79,8 @@ pub(super) fn response(body: &Body) -> Llm {
             llm.usage = read_usage(usage);
         }
         if let Some(error) = value.get("error").filter(|error| !matches!(error, Value::Null)) {
-            llm.error = arc(error.get("type").or(error.get("message"))).or_else(|| Some("error".into()));
+            llm.error = super::error(&Body::Whole(value.clone()));
+            llm.refusal |= error.get("code").and_then(Value::as_str) == Some("content_filter");
         }
         let Some(choice) = value.get("choices").and_then(|choices| choices.index(0)) else { continue };
         llm.stop_reason = arc(choice.get("finish_reason")).or(llm.stop_reason);

@@ -28,7 +28,7 @@ pub(super) enum Dialect {
     /// OpenAI Responses.
     Responses,
     Anthropic,
-    /// Anthropic bodies in Bedrock InvokeModel.
+    /// Bedrock InvokeModel: the body is that of the model's maker.
     Invoke,
     Gemini,
     Ollama,
@@ -83,7 +83,8 @@ impl Dialect {
         } else if ends("/converse") || ends("/converse-stream") {
             has("messages").then_some(Dialect::Converse)
         } else if ends("/invoke") || ends("/invoke-with-response-stream") {
-            (path.contains("/model/") && has("messages")).then_some(Dialect::Invoke)
+            let asks = ["messages", "prompt", "inputText"].into_iter().any(has);
+            (path.contains("/model/") && asks).then_some(Dialect::Invoke)
         } else if ends("/api/chat") || ends("/api/generate") {
             (has("model") && (has("messages") || has("prompt"))).then_some(Dialect::Ollama)
         } else if ends("/v2/chat") {
@@ -116,7 +117,8 @@ impl Dialect {
         let mut llm = match self {
             Dialect::Chat => chat::request(body),
             Dialect::Responses => responses::request(body),
-            Dialect::Anthropic | Dialect::Invoke => anthropic::request(body),
+            Dialect::Anthropic => anthropic::request(body),
+            Dialect::Invoke => bedrock::invoke(body),
             Dialect::Gemini => gemini::request(body),
             Dialect::Ollama => ollama::request(body),
             Dialect::Converse => bedrock::request(body),
@@ -139,7 +141,7 @@ impl Dialect {
             Dialect::Chat => chat::response(&body),
             Dialect::Responses => responses::response(&body),
             Dialect::Anthropic => anthropic::response(&body),
-            Dialect::Invoke => anthropic::response(&bedrock::unwrap(body)),
+            Dialect::Invoke => bedrock::invoked(bedrock::unwrap(body)),
             Dialect::Gemini => gemini::response(&body),
             Dialect::Ollama => ollama::response(&body),
             Dialect::Converse => bedrock::response(&body),
@@ -168,8 +170,8 @@ fn error(body: &Body) -> Option<Arc<str>> {
         Body::Events(events) => &events.first()?.1,
     };
     let error = value.get("error").unwrap_or(value);
-    let word = error.get("type").or(error.get("code")).or(error.get("status")).or(error.get("message"));
-    word.and_then(Value::as_str).or(error.as_str()).map(Arc::from).or_else(|| Some("error".into()))
+    let word = ["type", "code", "status", "message", "__type"].iter().find_map(|name| error.get(name).and_then(Value::as_str));
+    word.or(error.as_str()).map(Arc::from).or_else(|| Some("error".into()))
 }
 
 /// Arguments as a value: providers send JSON text or an object. Text that is no JSON stays text.

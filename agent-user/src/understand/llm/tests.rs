@@ -113,6 +113,34 @@ fn ollama() {
 }
 
 #[test]
+fn bodies_of_invoke_model_by_their_maker() {
+    for (body, text, stop, tokens) in [
+        (
+            r#"{"inputTextTokenCount":5,"results":[{"tokenCount":3,"outputText":"hi","completionReason":"FINISH"}]}"#,
+            "hi",
+            "FINISH",
+            (5, 3),
+        ),
+        (r#"{"generation":"hi","prompt_token_count":5,"generation_token_count":3,"stop_reason":"stop"}"#, "hi", "stop", (5, 3)),
+        (
+            r#"{"output":{"message":{"role":"assistant","content":[{"text":"hi"}]}},"stopReason":"end_turn","usage":{"inputTokens":5,"outputTokens":3}}"#,
+            "hi",
+            "end_turn",
+            (5, 3),
+        ),
+        (
+            r#"{"type":"message","content":[{"type":"text","text":"hi"}],"stop_reason":"end_turn","usage":{"input_tokens":5,"output_tokens":3}}"#,
+            "hi",
+            "end_turn",
+            (5, 3),
+        ),
+    ] {
+        let told = Told { text, calls: &[], stop, tokens };
+        check(Dialect::Invoke, body, ("application/json", body), &told);
+    }
+}
+
+#[test]
 fn a_cut_stream_leaves_a_partial_call() {
     let body = "data: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"c\",\"function\":{\"name\":\"refund\",\"arguments\":\"{\\\"id\"}}]}}]}\n\n";
     let llm = Dialect::Chat.response(&response("text/event-stream", body));

@@ -1,0 +1,237 @@
+//! Effects: what a process does is attributed to the decision, the call or the request that brought it about. Processes and files
+//! become actions here, because only this stage knows which processes are agents.
+
+use super::index::ConversationId;
+use super::stage::{Correlate, Started, nothing};
+use super::{Cause, Correlated, Step, WorkflowId};
+use crate::base::{ActionId, ProcessKey, Sensitive, Timestamp, Value};
+use crate::capture::{Exec, FileEffect, FileOp};
+use crate::reassemble::Fact;
+use crate::understand::{Action, Effect, Identity, Kind};
+
+/// A way in which an effect may have come about.
+struct Candidate {
+    workflow: WorkflowId,
+    cause: Cause,
+    decision: Option<(ConversationId, usize)>,
+    /// Somebody announced it.
+    declared: bool,
+}
+
+impl Correlate {
+    /// What a process did: the decision that brought it about, the call or request it works on, or nothing that was announced.
+    pub(super) fn effect(&mut self, action: Box<Action>, completed: bool) -> Step {
+        if action.inbound {
+            return self.came_in(action, completed);
+        }
+        let agent = self.agent_of(action.process);
+        let candidates = self.candidates(agent, &action);
+        let best =
+            candidates.into_iter().reduce(|best, next| if next.cause.confidence > best.cause.confidence { next } else { best });
+        let relevant = agent.is_some() && Correlate::is_effect(&action);
+        let declared = relevant.then_some(best.as_ref().is_some_and(|best| best.declared));
+        let mut influence = None;
+        let mut causes = Vec::new();
+        let mut conversation = None;
+        let workflow = match best {
+            Some(best) => {
+                if let Some((id, at)) = best.decision {
+                    influence = self.judge(id, at, &action);
+                    conversation = Some(id);
+                    if let Some(known) = self.conversations.get_mut(&id) {
+                        known.decisions[at].effects.push(action.id);
+                    }
+                }
+                causes.push(best.cause);
+                best.workflow
+            }
+            // Nothing announced it: it stands in the agent's latest conversation.
+            None => {
+                let latest = agent
+                    .filter(|_| relevant)
+                    .and_then(|agent| self.latest.get(&agent))
+                    .and_then(|id| self.conversations.get(id));
+                match latest.map(|latest| latest.workflow) {
+                    Some(workflow) => workflow,
+                    None => self.ambient_of(&action),
+                }
+            }
+        };
+        self.step(action, workflow, conversation, causes, declared, influence, completed)
+    }
+
+    /// A request that came in: what another process sent, or the beginning of something.
+    fn came_in(&mut self, action: Box<Action>, completed: bool) -> Step {
+        let other = self.ends.other_end(&action, &self.hash).filter(|other| self.workflows.contains_key(&other.workflow));
+        let (workflow, causes) = match other {
+            Some(other) => (other.workflow, vec![Cause { action: other.action, why: other.why, confidence: other.confidence }]),
+            None => (self.entered(&action), Vec::new()),
+        };
+        let declared = (action.kind == Kind::McpRequest && !causes.is_empty()).then_some(true);
+        self.step(action, workflow, None, causes, declared, None, completed)
+    }
+
+    fn candidates(&mut self, agent: Option<ProcessKey>, action: &Action) -> Vec<Candidate> {
+        let mut found = Vec::new();
+        let line = self.tree.line(action.process.pid);
+        if let Some(decision) = agent.and_then(|agent| self.decided(agent, action)) {
+            found.push(decision);
+        }
+        // The process, or one above it, serves a request.
+        let said = super::ends::word_prints(&action.arg.expose_content().to_json(), &self.hash);
+        for (depth, pid) in line.iter().enumerate() {
+            let key = if depth == 0 { Some(action.process) } else { self.tree.get(ProcessKey { pid: *pid, start: 0 }).key };
+            let Some(key) = key else { continue };
+            if let Some((going, confidence)) = self.ends.serving(key, action.identity.traceparent.as_deref(), &said) {
+                // An agent decides for itself: the model's words tell more than the request that it serves.
+                let confidence = if self.agents.contains(&key) { confidence.min(0.55) } else { confidence + 0.03 };
+                found.push(Candidate {
+                    workflow: going.workflow,
+                    cause: Cause { action: going.action, why: "serving_request", confidence },
+                    decision: None,
+                    declared: true,
+                });
+                break;
+            }
+        }
+        let Some(agent) = agent.filter(|agent| *agent != action.process) else { return self.started(&line, None, found) };
+        // A server that the agent started before it called: the call that is open now.
+        let child = line.iter().take_while(|pid| **pid != agent.pid).last().copied();
+        let since = child.and_then(|pid| self.started_for.get(&pid)).map(|started| started.at);
+        let calls: Vec<_> =
+            self.ends.waiting(agent).iter().filter(|going| going.mcp && since.is_none_or(|at| at <= going.at)).collect();
+        let single = calls.len() == 1;
+        let newest = calls.last().map(|call| call.at);
+        if let Some(call) = calls.last().filter(|_| action.kind != Kind::McpRequest) {
+            found.push(Candidate {
+                workflow: call.workflow,
+                cause: Cause { action: call.action, why: "mcp_server", confidence: if single { 0.92 } else { 0.5 } },
+                decision: None,
+                declared: true,
+            });
+        }
+        self.started(&line, newest, found)
+    }
+
+    /// A process that was started for something works on it.
+    fn started(&self, line: &[u32], call: Option<Timestamp>, mut found: Vec<Candidate>) -> Vec<Candidate> {
+        let started = line.iter().find_map(|pid| self.started_for.get(pid)).copied();
+        if let Some(started) = started.filter(|started| self.workflows.contains_key(&started.workflow)) {
+            // A server that runs since before the call works on the call, not on what it was started for.
+            let older = call.is_some_and(|call| started.at < call);
+            found.push(Candidate {
+                workflow: started.workflow,
+                cause: Cause { action: started.exec, why: "child_process", confidence: if older { 0.45 } else { 0.96 } },
+                decision: None,
+                declared: started.declared,
+            });
+        }
+        found
+    }
+
+    /// The decision of the agent's model that fits best.
+    fn decided(&self, agent: ProcessKey, action: &Action) -> Option<Candidate> {
+        const LOOKED_AT: usize = 256;
+        if !Correlate::is_effect(action) {
+            return None;
+        }
+        let busy = self.busy.get(&agent)?;
+        let found = busy.iter().rev().take(LOOKED_AT).filter_map(|id| {
+            let conversation = self.conversations.get(id)?;
+            let (at, cause) = conversation.cause_of(action)?;
+            Some((conversation.decisions[at].at, *id, at, cause, conversation.workflow))
+        });
+        let mut several = 0;
+        let best = found
+            .inspect(|_| several += 1)
+            .max_by(|one, other| one.3.confidence.total_cmp(&other.3.confidence).then(one.0.cmp(&other.0)))?;
+        let (_, id, at, mut cause, workflow) = best;
+        if several > 1 && cause.why == "time_window" {
+            cause.confidence = cause.confidence.min(0.3);
+        }
+        Some(Candidate { workflow, cause, decision: Some((id, at)), declared: true })
+    }
+
+    pub(super) fn fact(&mut self, ts: Timestamp, fact: Fact, out: &mut Vec<Correlated>) {
+        match fact {
+            Fact::Exec { process, parent, exec } => self.exec(ts, process, parent, &exec, out),
+            Fact::Fork { child, parent } => self.tree.fork(child, parent.pid),
+            Fact::Exit { process, .. } => {
+                self.tree.exit(process.pid);
+                self.forget_process(process);
+            }
+            Fact::File { process, effect } => self.file(ts, process, effect, out),
+            Fact::Socket { .. } | Fact::Loss(_) => {}
+        }
+    }
+
+    /// A program started by an agent or what it started is an effect.
+    fn exec(&mut self, ts: Timestamp, process: ProcessKey, parent: Option<ProcessKey>, exec: &Exec, out: &mut Vec<Correlated>) {
+        let proc = self.tree.exec(process, parent.map(|parent| parent.pid), exec);
+        let descends = self.agent_of(process).is_some_and(|agent| agent != process);
+        if !descends {
+            return;
+        }
+        let argv = exec.argv.expose_content();
+        let name = proc.name.clone().unwrap_or_default();
+        let mut action = self.made_action(ts, Kind::ProcessExec, process);
+        action.op = Some(format!("exec:{name}").into());
+        action.effect = Some("exec".into());
+        action.arg =
+            Sensitive::new(Value::map([("exe", Value::text(exec.exe.clone())), ("command", Value::text(argv.join(" ")))]));
+        action.system =
+            Some(Effect { exe: Some(exec.exe.clone()), argv: exec.argv.clone(), path: None, to: None, op: "exec", peer: None });
+        let step = self.effect(Box::new(action), true);
+        let declared = step.declared != Some(false);
+        self.started_for.insert(process.pid, Started { workflow: step.workflow, exec: step.action.id, at: ts, declared });
+        out.push(Correlated::Step(Box::new(step)));
+    }
+
+    fn file(&mut self, ts: Timestamp, process: ProcessKey, file: FileEffect, out: &mut Vec<Correlated>) {
+        if self.agent_of(process).is_none() {
+            return;
+        }
+        let op = match file.op {
+            FileOp::Create => "create",
+            FileOp::Write => "write",
+            FileOp::Rename => "rename",
+            FileOp::Unlink => "unlink",
+        };
+        let mut action = self.made_action(ts, Kind::FileWrite, process);
+        action.op = Some(format!("file:{op}").into());
+        action.effect = Some(if file.op == FileOp::Unlink { "delete" } else { "write" }.into());
+        action.arg = Sensitive::new(Value::map([("path", Value::text(file.path.clone()))]));
+        action.system =
+            Some(Effect { exe: None, argv: Sensitive::default(), path: Some(file.path), to: file.to, op, peer: None });
+        let step = self.effect(Box::new(action), true);
+        out.push(Correlated::Step(Box::new(step)));
+    }
+
+    fn made_action(&mut self, time: Timestamp, kind: Kind, process: ProcessKey) -> Action {
+        self.made += 1;
+        Action {
+            id: ActionId(ActionId::EFFECTS + self.made),
+            time,
+            kind,
+            process,
+            flow: None,
+            exchange: None,
+            op: None,
+            effect: None,
+            identity: Identity::default(),
+            object: None,
+            arg: nothing(),
+            result: None,
+            status: None,
+            http: None,
+            tool: None,
+            mcp: None,
+            llm: None,
+            system: None,
+            inbound: false,
+            side_call: false,
+            incomplete: Vec::new(),
+            anomalies: Vec::new(),
+        }
+    }
+}
