@@ -256,6 +256,11 @@ impl Assembler {
         }
     }
 
+    /// Whether no byte came and none is missing.
+    pub(crate) fn is_untouched(&self) -> bool {
+        self.raw == 0 && !self.plain.hole
+    }
+
     /// The protocol above knows that the body is not whole.
     pub(crate) fn cut(&mut self, reason: Incomplete) {
         note(&mut self.plain.incomplete, reason);

@@ -10,7 +10,7 @@ use memchr::memchr;
 use crate::base::limits::UNDECIDED_BYTES;
 use crate::base::{Anomaly, Direction, Timestamp};
 
-use super::http1::{Http1, is_request_line, is_token};
+use super::http1::{Http1, is_credible_request_line, is_request_line, is_token};
 use super::{Engine, Next, Out, Piece, What, http2, jsonrpc};
 
 /// A protocol that nobody here reads.
@@ -84,7 +84,13 @@ impl Verdict {
 fn judge(turn: &[u8]) -> Verdict {
     match guess(turn) {
         Guess::More => return Verdict::Wait,
-        Guess::Http1Request => return Verdict::Http1Request,
+        // The first line after empty ones; what is no request here may be the end of one.
+        Guess::Http1Request => {
+            let start = turn.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(0);
+            let end = memchr(b'\n', &turn[start..]).map_or(turn.len(), |end| start + end);
+            let credible = is_credible_request_line(&turn[start..end]);
+            return if credible { Verdict::Http1Request } else { Verdict::Unknown };
+        }
         Guess::Http1Response => return Verdict::Http1Response,
         Guess::Http2Preface => return Verdict::Http2Preface,
         Guess::None => {}

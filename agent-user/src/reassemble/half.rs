@@ -10,7 +10,7 @@ use crate::base::Timestamp;
 use crate::base::limits::OUT_OF_ORDER_BYTES;
 
 /// What one waiting chunk costs beside its bytes.
-const PIECE_COST: usize = 64;
+pub(super) const PIECE_COST: usize = 64;
 
 /// The next thing in a direction.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,13 +59,7 @@ impl Half {
         let Some(end) = off.checked_add(bytes.len() as u64) else { return };
         self.last_end = end;
         if off > self.next {
-            if self.answered && self.last_waiting_end() <= off {
-                // A second turn begins: what the first lacks will not come any more, and answers must find their requests.
-                self.give_up(out);
-            }
-            if off > self.next {
-                return self.wait(ts, off, bytes, out);
-            }
+            return self.wait(ts, off, bytes, out);
         }
         self.hand_on(ts, off, &bytes, out);
         self.drain(out);
@@ -76,8 +70,10 @@ impl Half {
         self.answered = self.is_waiting();
     }
 
-    fn last_waiting_end(&self) -> u64 {
-        self.waiting.last_key_value().map_or(0, |(off, (_, bytes))| off.saturating_add(bytes.len() as u64))
+    /// Whether a chunk there comes after everything that waits, and after an answer to it.
+    pub(super) fn begins_turn(&self, off: Option<u64>) -> bool {
+        let end = self.waiting.last_key_value().map_or(0, |(off, (_, bytes))| off.saturating_add(bytes.len() as u64));
+        self.answered && self.is_waiting() && end <= off.unwrap_or(self.last_end)
     }
 
     /// A loss record names this direction. Without offsets the hole is here; with them the next chunk will show where.

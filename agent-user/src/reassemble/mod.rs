@@ -16,11 +16,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::base::limits::{FLOWS, REASSEMBLY_TOTAL};
+use crate::base::limits::{FLOWS, OUT_OF_ORDER_BYTES, REASSEMBLY_TOTAL};
 use crate::base::{ConnId, Direction, FlowId, LossCause, ProcessKey, Sensitive, Timestamp};
 use crate::capture::{Chunk, FileEffect, Loss, Observation, Role, Seen, Socket, SocketOp, Source};
 
-use half::{Half, Run};
+use half::{Half, PIECE_COST, Run};
 use process::Processes;
 use socket::Sockets;
 
@@ -108,6 +108,9 @@ struct FlowKey {
 struct Tracked {
     flow: Arc<Flow>,
     halves: [Half; 2],
+    /// Chunks of one direction that came while the other waits: whether they answer what is missing is not known before.
+    held: Vec<(Timestamp, Direction, Option<u64>, Bytes)>,
+    held_cost: usize,
     used: Timestamp,
     loss: Option<LossCause>,
 }
@@ -183,8 +186,38 @@ impl Reassemble {
         tracked.used = tracked.used.max(ts);
         tracked.learn(chunk.sni, chunk.peer, chunk.local, chunk.role);
         let (dir, off, data) = (chunk.dir, chunk.off, chunk.data.into_content());
-        tracked.halves[dir.opposite() as usize].hear_other();
+        if tracked.halves[dir as usize].begins_turn(off) {
+            // What the turn before lacks will not come any more, and answers must find their requests.
+            self.with_half(&key, dir, ts, out, Half::give_up);
+            self.release(&key, ts, out);
+        }
+        let tracked = self.flows.get_mut(&key).expect("holes are given up, flows are not");
+        if tracked.halves[dir.opposite() as usize].is_waiting() {
+            tracked.halves[dir.opposite() as usize].hear_other();
+            let cost = data.len() + PIECE_COST;
+            tracked.held.push((ts, dir, off, data));
+            tracked.held_cost += cost;
+            self.waiting_cost += cost;
+            if tracked.held_cost > OUT_OF_ORDER_BYTES || self.waiting_cost > REASSEMBLY_TOTAL {
+                self.each_half(&key, ts, out, Half::give_up);
+            }
+            return;
+        }
         self.with_half(&key, dir, ts, out, |half, runs| half.push(ts, off, data, runs));
+        self.release(&key, ts, out);
+    }
+
+    /// Hands on what was held back for the other direction, once that one waits no more. True if there was anything.
+    fn release(&mut self, key: &FlowKey, now: Timestamp, out: &mut Vec<StreamEvent>) -> bool {
+        let Some(tracked) = self.flows.get_mut(key) else { return false };
+        if tracked.held.is_empty() || tracked.halves.iter().any(Half::is_waiting) {
+            return false;
+        }
+        self.waiting_cost -= std::mem::take(&mut tracked.held_cost);
+        for (ts, dir, off, data) in std::mem::take(&mut tracked.held) {
+            self.with_half(key, dir, now, out, |half, runs| half.push(ts, off, data, runs));
+        }
+        true
     }
 
     fn open(&mut self, key: &FlowKey, ts: Timestamp, chunk: &Chunk, out: &mut Vec<StreamEvent>) {
@@ -205,7 +238,8 @@ impl Reassemble {
             local: known.local,
         };
         self.owned.entry(key.process).or_default().insert(id, key.conn.clone());
-        let tracked = Tracked { flow: Arc::new(flow), halves: Default::default(), used: ts, loss: None };
+        let tracked =
+            Tracked { flow: Arc::new(flow), halves: Default::default(), held: Vec::new(), held_cost: 0, used: ts, loss: None };
         self.flows.insert(key.clone(), tracked);
         self.idle.push(Reverse((ts, id, key.clone())));
     }
@@ -298,8 +332,14 @@ impl Reassemble {
         out: &mut Vec<StreamEvent>,
         mut act: impl FnMut(&mut Half, &mut Vec<Run>),
     ) {
-        for dir in [Direction::Out, Direction::In] {
-            self.with_half(key, dir, now, out, &mut act);
+        loop {
+            for dir in [Direction::Out, Direction::In] {
+                self.with_half(key, dir, now, out, &mut act);
+            }
+            // What was held back may have a hole of its own.
+            if !self.release(key, now, out) {
+                return;
+            }
         }
     }
 

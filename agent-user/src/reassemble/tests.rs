@@ -142,10 +142,13 @@ fn a_hole_is_not_waited_for_beyond_the_next_turn() {
     let part = |dir, off, text: &str| at(0, Seen::Chunk(chunk(PID, "c", dir, Some(off), text.as_bytes())));
     let (out, into) = (Direction::Out, Direction::In);
     // Late within its turn, or filled before the next: no hole.
-    assert_eq!(shown(&run([part(out, 2, "c"), part(into, 0, "A"), part(out, 0, "ab"), part(into, 1, "B")])), "AabcB");
-    // The second request comes: the first is handed on with its hole, before the second answer.
+    assert_eq!(shown(&run([part(out, 2, "c"), part(into, 0, "A"), part(out, 0, "ab"), part(into, 1, "B")])), "abcAB");
+    // The second request comes: the first is handed on with its hole, before both answers.
     let events = run([part(out, 0, "a"), part(out, 2, "c"), part(into, 0, "A"), part(out, 3, "d"), part(into, 1, "B")]);
-    assert_eq!(shown(&events), "aA [1 unknown] cdB");
+    assert_eq!(shown(&events), "a [1 unknown] cAdB");
+    // What was held back has a hole of its own.
+    let events = run([part(out, 1, "b"), part(into, 0, "A"), part(into, 2, "C"), part(out, 2, "c"), part(into, 3, "D")]);
+    assert_eq!(shown(&events), "[1 unknown] bA [1 unknown] CcD");
 }
 
 #[test]

@@ -20,8 +20,8 @@ const LENGTH_VALUE: Anomaly = Anomaly::new("http1.ambiguous_length_value");
 /// Not exactly `chunked` at the end and once: `xchunked`, `chunked, identity`, a second field.
 const TRANSFER_ENCODING: Anomaly = Anomaly::new("http1.ambiguous_transfer_encoding");
 const CHUNKED_IN_HTTP10: Anomaly = Anomaly::new("http1.ambiguous_chunked_in_http10");
-/// A length on a message that cannot have a body (1xx, 204): some readers wait for it.
-const LENGTH_WITHOUT_BODY: Anomaly = Anomaly::new("http1.ambiguous_length_without_body");
+/// A length on a message that cannot have a body (1xx, 204, an answer to HEAD): some readers wait for it.
+pub(super) const LENGTH_WITHOUT_BODY: Anomaly = Anomaly::new("http1.ambiguous_length_without_body");
 
 /// How the end of a body is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -46,6 +46,8 @@ const AMBIGUOUS_HOST: Anomaly = Anomaly::new("http1.ambiguous_host");
 const AFTER_CLOSE: Anomaly = Anomaly::new("http1.ambiguous_after_close");
 /// Fields after the body that would have changed how it was read.
 const AMBIGUOUS_TRAILER: Anomaly = Anomaly::new("http1.ambiguous_trailer");
+/// A response after a hole that hid others: it answers the last request before it, unless the client pipelines.
+const AMBIGUOUS_PAIRING: Anomaly = Anomaly::new("http1.ambiguous_pairing");
 
 /// RFC 9110 section 5.6.2.
 pub(crate) fn is_token(byte: u8) -> bool {
@@ -74,6 +76,22 @@ pub(crate) fn is_request_line(line: &[u8]) -> bool {
     let Some(version) = line.len().checked_sub(b"HTTP/1.1".len()) else { return false };
     let (rest, version) = line.split_at(version);
     version[..b"HTTP/1.".len()].eq_ignore_ascii_case(b"HTTP/1.") && rest.ends_with(b" ") && rest.trim_ascii().contains(&b' ')
+}
+
+/// Whether a request line is one where nothing says that a message begins: the end of a body with the next head behind it reads
+/// as a line as well, and so does a line whose start was not seen.
+pub(crate) fn is_credible_request_line(line: &[u8]) -> bool {
+    let line = line.trim_ascii();
+    let Some(space) = memchr::memchr(b' ', line) else { return false };
+    let (method, target) = (&line[..space], line[space..].trim_ascii_start());
+    let known = |known: &&[u8]| *known == method;
+    let overlaps = |known: &&[u8]| known.ends_with(method) || method.ends_with(known);
+    let names_target = matches!(target.first(), Some(b'/' | b'*'))
+        || method == b"CONNECT"
+        || [&b"http://"[..], b"https://"]
+            .iter()
+            .any(|start| target.get(..start.len()).is_some_and(|got| got.eq_ignore_ascii_case(start)));
+    names_target && (resync::METHODS.iter().any(known) || !resync::METHODS.iter().any(overlaps))
 }
 
 /// The connection becomes something else; the pieces that were not read yet, in order.
@@ -377,7 +395,12 @@ impl Http1 {
             }
         };
         let (trust, head_ts) = (side.trust, side.buf_ts);
-        let parsed = head::parse(kind, &head, &mut out.shared.names).filter(|parsed| trust != Trust::Found || parsed.is_plain());
+        let credible = match (trust, kind) {
+            (Trust::Turn, Kind::Request) => is_credible_request_line(&head[..memchr::memchr(b'\n', &head).unwrap_or(head.len())]),
+            (Trust::Sure | Trust::Turn | Trust::Found, _) => true,
+        };
+        let parsed = head::parse(kind, &head, &mut out.shared.names)
+            .filter(|parsed| credible && (trust != Trust::Found || parsed.is_plain()));
         let Some(parsed) = parsed else {
             side.buf.extend_from_slice(&head);
             self.malformed(kind, ts, bytes, out);
@@ -485,6 +508,7 @@ impl Http1 {
                 open.finish(ts, out);
             }
         }
+        self.end_answer_to_unseen_head(ts, out);
         if self.open.len() >= OPEN_EXCHANGES {
             return self.too_many(ts, out);
         }
@@ -500,6 +524,32 @@ impl Http1 {
         match reading {
             Some(reading) => self.request.reading = reading,
             None => self.end_request(Assembled::empty(), Vec::new(), ts, out),
+        }
+    }
+
+    /// A response whose request was not seen promised a body, and the client speaks on before any of it: the request was a HEAD.
+    fn end_answer_to_unseen_head(&mut self, ts: Timestamp, out: &mut Out<'_>) {
+        let unseen = self.open.front().is_some_and(|open| open.request.is_none());
+        if let Reading::Body { left: Left::Length(_), assembler } = &mut self.response.reading
+            && unseen
+            && assembler.is_untouched()
+        {
+            assembler.cut(Incomplete::RESPONSE_CUT);
+            self.end_body(Kind::Response, ts, &Bytes::new(), out);
+        }
+    }
+
+    /// The hole before a response may have hidden the answers to earlier requests. Whoever does not pipeline had all of them.
+    fn give_up_hidden(&mut self, hole: &LossCause, head_ts: Timestamp, ts: Timestamp, out: &mut Out<'_>) {
+        let asked_before =
+            |open: Option<&Open>| open.and_then(|open| open.request.as_ref()).is_some_and(|next| next.ts <= head_ts);
+        while asked_before(self.open.get(1)) {
+            let mut hidden = self.open.pop_front().expect("there is one behind it");
+            hidden.give_up(Some(hole));
+            hidden.finish(ts, out);
+            if let Some(open) = self.open.front_mut() {
+                note(&mut open.anomalies, AMBIGUOUS_PAIRING);
+            }
         }
     }
 
@@ -553,7 +603,9 @@ impl Http1 {
     }
 
     fn response_head(&mut self, mut head: Head, status: u16, head_ts: Timestamp, ts: Timestamp, out: &mut Out<'_>) -> Step {
-        self.response.hole = None;
+        if let Some(hole) = self.response.hole.take() {
+            self.give_up_hidden(&hole, head_ts, ts, out);
+        }
         if (100..200).contains(&status) && status != 101 {
             // Interim: the final answer follows (RFC 9110 section 15.2).
             return Step::Again;
@@ -691,7 +743,12 @@ impl Http1 {
     fn end_response(&mut self, assembled: Assembled, trailers: Vec<Header>, ts: Timestamp, out: &mut Out<'_>) {
         let Some(open) = self.open.front_mut() else { return };
         let events = assembled.events;
-        let body = open.absorb(assembled);
+        let mut body = open.absorb(assembled);
+        if open.request.is_none() && body.kept.expose_content().starts_with(b"HTTP/1.") {
+            // The request may have been a HEAD: then this is the next response.
+            note(&mut open.anomalies, framing::LENGTH_WITHOUT_BODY);
+            body.complete = false;
+        }
         if let Some(response) = &mut open.response {
             let response = Arc::make_mut(response);
             response.body = body;

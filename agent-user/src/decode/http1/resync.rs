@@ -8,7 +8,7 @@ use memchr::memmem;
 use super::head::Kind;
 
 /// The methods that a head in the middle of nowhere may begin with.
-const METHODS: [&[u8]; 9] = [b"GET", b"POST", b"PUT", b"DELETE", b"PATCH", b"HEAD", b"OPTIONS", b"CONNECT", b"TRACE"];
+pub(super) const METHODS: [&[u8]; 9] = [b"GET", b"POST", b"PUT", b"DELETE", b"PATCH", b"HEAD", b"OPTIONS", b"CONNECT", b"TRACE"];
 
 /// Bytes from the start of a first line to its end that are looked back upon.
 pub(super) const WINDOW: usize = 16 << 10;

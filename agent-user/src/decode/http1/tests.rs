@@ -353,6 +353,12 @@ fn holes() {
         &[c("GET /a HT"), out(Some(9)), c("ple\r\n\r\n"), s(OK), c(GET), s(OK)],
         &format!("1: 200 [ok] !request_missing !gap:ring_full\n{next}out http1.lost_bytes 16\n"),
     );
+    // The hole shows itself when the next response comes: that one answers the request before it, not the first without an answer.
+    check(
+        &[c(GET), c(GET), into(Some(40)), s(OK), c(GET), s(OK)],
+        "1: GET a.example/a !response_missing !gap:ring_full\n2: GET a.example/a 200 [ok] ~http1.ambiguous_pairing\n\
+         3: GET a.example/a 200 [ok]\n",
+    );
     // Until the close a hole changes nothing but the body.
     check(
         &[c(GET), s("HTTP/1.0 200 OK\r\n\r\nab"), into(None), s("cd"), Said::Close],
@@ -366,6 +372,15 @@ fn joined_in_the_middle() {
     check(
         &[c("tail}"), s(OK), c(GET), s(OK)],
         "1: 200 [ok] !request_missing\n2: GET a.example/a 200 [ok]\nout http1.lost_bytes 5\n",
+    );
+    // Words of a body, or the end of a method, are no request line.
+    check(
+        &[c("pay me now GET /b HTTP/1.1\r\nHost: b\r\n\r\n"), s(OK), c(GET), s(OK)],
+        "1: GET b/b 200 [ok]\n2: GET a.example/a 200 [ok]\nout http1.lost_bytes 11\n",
+    );
+    check(
+        &[c("EAD /b HTTP/1.1\r\nHost: b\r\n\r\n"), s("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n"), c(GET), s(OK)],
+        "1: 200 […] !request_missing !response_cut\n2: GET a.example/a 200 [ok]\nout http1.lost_bytes 28\n",
     );
     // A body that quotes a request is no request.
     check(

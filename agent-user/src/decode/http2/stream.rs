@@ -330,8 +330,13 @@ impl Stream {
     }
 
     fn finish_half(&mut self, part: Part, at: At, out: &mut Out<'_>) {
+        // Its answer was not seen, or came before the request could be read: the content is a socket's, unread.
+        let may_be_websocket = self.asks_for_websocket() && self.status.is_none_or(|status| (200..300).contains(&status));
         let half = self.half(part);
         let Some(mut body) = half.body.take() else { return };
+        if may_be_websocket && half.received > 0 {
+            body.cut(Incomplete::UNDECODABLE);
+        }
         if !half.closed {
             body.cut(if part == Part::Request { Incomplete::REQUEST_CUT } else { Incomplete::RESPONSE_CUT });
         }

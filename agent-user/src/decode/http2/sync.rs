@@ -85,7 +85,8 @@ fn chain(bytes: &[u8], at_start: bool) -> Chain {
         let Some(payload) = after.get(..judged) else { return Chain::Possible };
         let readable = match (head.kind, head.has(END_HEADERS)) {
             (Kind::Headers, true) => match reads_as_block(head, payload) {
-                Some(readable) if readable || frames > 0 => readable,
+                // A block that begins with an old table entry reads as nothing, but a write may begin with it.
+                Some(readable) if readable || frames > 0 || at_start => readable,
                 Some(_) | None => return Chain::Refuted,
             },
             _ => false,
