@@ -17,6 +17,11 @@ pub const BODY_KEPT: usize = 8 << 20;
 /// All kept body bytes together. Past it new bodies are only hashed and counted.
 pub const BODIES_KEPT_TOTAL: usize = 128 << 20;
 
+/// Of a body whose length is announced so many bytes get their room at once, so many in all bodies together. The announced length
+/// is a stranger's word: past the bounds room grows with what comes.
+pub const BODY_ROOM: usize = 1 << 20;
+pub const BODY_ROOM_TOTAL: usize = 64 << 20;
+
 /// Bytes of one HTTP/1 head (start line and fields) or one decoded HTTP/2 field list.
 pub const HEAD_BYTES: usize = 64 << 10;
 

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::{Bytes, BytesMut};
 use sha2::{Digest, Sha256};
 
-use crate::base::limits::{BODIES_KEPT_TOTAL, BODY_KEPT, BOMBS};
+use crate::base::limits::{BODIES_KEPT_TOTAL, BODY_KEPT, BODY_ROOM, BODY_ROOM_TOTAL, BOMBS};
 use crate::base::{Anomaly, Incomplete, LossCause, Sensitive};
 
 use super::coding::{self, Coding, Decoder, Fault, Refused};
@@ -22,23 +22,24 @@ pub(crate) const CONTENT_CUT: Incomplete = Incomplete::new("content_truncated");
 /// Too many bombs on this connection: bodies are no longer decoded.
 pub(crate) const LIMIT_BOMBS: Anomaly = Anomaly::new("limit.bombs");
 
-/// All kept bytes of all open bodies of the process, counted together.
+/// All kept bytes of all open bodies of the process, and the room made for announced ones, counted together.
 #[derive(Clone, Default)]
-pub(crate) struct Budget(Arc<AtomicUsize>);
+pub(crate) struct Budget(Arc<Shares>);
 
-impl Budget {
-    fn take(&self, bytes: usize) -> bool {
-        let before = self.0.fetch_add(bytes, Ordering::Relaxed);
-        let fits = before.saturating_add(bytes) <= BODIES_KEPT_TOTAL;
-        if !fits {
-            self.0.fetch_sub(bytes, Ordering::Relaxed);
-        }
-        fits
-    }
+#[derive(Default)]
+struct Shares {
+    kept: AtomicUsize,
+    room: AtomicUsize,
+}
 
-    fn give_back(&self, bytes: usize) {
-        self.0.fetch_sub(bytes, Ordering::Relaxed);
+/// Whether `bytes` more fit; then they are taken.
+fn take(share: &AtomicUsize, bytes: usize, bound: usize) -> bool {
+    let before = share.fetch_add(bytes, Ordering::Relaxed);
+    let fits = before.saturating_add(bytes) <= bound;
+    if !fits {
+        share.fetch_sub(bytes, Ordering::Relaxed);
     }
+    fits
 }
 
 /// What a body turned out to be.
@@ -101,10 +102,10 @@ impl Framing {
         }
     }
 
-    fn push(&mut self, bytes: &[u8], frames: &mut Vec<Frame>, odd: &mut Vec<Anomaly>) {
+    fn push(&mut self, bytes: &[u8], owner: Option<&Bytes>, frames: &mut Vec<Frame>, odd: &mut Vec<Anomaly>) {
         match self {
             Framing::Whole => {}
-            Framing::Sse(sse) => sse.push(bytes, frames, odd),
+            Framing::Sse(sse) => sse.push(bytes, owner, frames, odd),
             Framing::Lines(lines) => lines.push(bytes, frames, odd),
             Framing::EventStream(messages) => messages.push(bytes, frames, odd),
             Framing::Grpc(messages) => messages.push(bytes, frames, odd),
@@ -261,6 +262,13 @@ impl Assembler {
         self.raw == 0 && !self.plain.hole
     }
 
+    /// The protocol above says how long it will be.
+    pub(crate) fn announce(&mut self, length: u64) {
+        if matches!(self.decoder, Coded::Identity) {
+            self.plain.kept.announced = usize::try_from(length).unwrap_or(usize::MAX);
+        }
+    }
+
     /// The protocol above knows that the body is not whole.
     pub(crate) fn cut(&mut self, reason: Incomplete) {
         note(&mut self.plain.incomplete, reason);
@@ -323,14 +331,14 @@ impl Plain {
         if !self.hole {
             self.kept.bytes(bytes);
         }
-        self.read(bytes, frames);
+        self.read(bytes, Some(bytes), frames);
     }
 
     fn slice(&mut self, bytes: &[u8], frames: &mut Vec<Frame>) {
         if !self.hole {
             self.kept.slice(bytes);
         }
-        self.read(bytes, frames);
+        self.read(bytes, None, frames);
     }
 
     /// Bytes that could not be decoded: counted and kept as they are, but no frames are read from them.
@@ -339,11 +347,11 @@ impl Plain {
         self.bytes(bytes, frames);
     }
 
-    fn read(&mut self, bytes: &[u8], frames: &mut Vec<Frame>) {
+    fn read(&mut self, bytes: &[u8], owner: Option<&Bytes>, frames: &mut Vec<Frame>) {
         self.hash.update(bytes);
         self.len += bytes.len() as u64;
         let before = frames.len();
-        self.framing.push(bytes, frames, &mut self.anomalies);
+        self.framing.push(bytes, owner, frames, &mut self.anomalies);
         self.events += (frames.len() - before) as u64;
     }
 
@@ -365,6 +373,9 @@ impl Plain {
 struct Kept {
     budget: Budget,
     taken: usize,
+    /// How long the body will be, as somebody said, and the room that was made for it.
+    announced: usize,
+    room: usize,
     first: Bytes,
     rest: BytesMut,
     over: bool,
@@ -372,7 +383,7 @@ struct Kept {
 
 impl Kept {
     fn new(budget: &Budget) -> Kept {
-        Kept { budget: budget.clone(), taken: 0, first: Bytes::new(), rest: BytesMut::new(), over: false }
+        Kept { budget: budget.clone(), taken: 0, announced: 0, room: 0, first: Bytes::new(), rest: BytesMut::new(), over: false }
     }
 
     fn len(&self) -> usize {
@@ -385,7 +396,7 @@ impl Kept {
             return 0;
         }
         let mut allowed = bytes.min(BODY_KEPT - self.len());
-        if !self.budget.take(allowed) {
+        if !take(&self.budget.0.kept, allowed, BODIES_KEPT_TOTAL) {
             allowed = 0;
         }
         self.taken += allowed;
@@ -408,7 +419,13 @@ impl Kept {
         }
         if !self.first.is_empty() {
             let first = std::mem::take(&mut self.first);
-            self.rest.reserve((first.len() + allowed).next_power_of_two());
+            let mut room = (first.len() + allowed).next_power_of_two();
+            let announced = self.announced.min(BODY_ROOM);
+            if announced > room && take(&self.budget.0.room, announced, BODY_ROOM_TOTAL) {
+                self.room = announced;
+                room = announced;
+            }
+            self.rest.reserve(room);
             self.rest.extend_from_slice(&first);
         }
         self.rest.extend_from_slice(&bytes[..allowed]);
@@ -421,7 +438,8 @@ impl Kept {
 
 impl Drop for Kept {
     fn drop(&mut self) {
-        self.budget.give_back(self.taken);
+        self.budget.0.kept.fetch_sub(self.taken, Ordering::Relaxed);
+        self.budget.0.room.fetch_sub(self.room, Ordering::Relaxed);
     }
 }
 

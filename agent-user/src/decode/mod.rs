@@ -3,6 +3,8 @@
 //! In: [`StreamEvent`]. Out: [`HttpEvent`]. Only this stage knows framing, transfer and content codings. It reports what was
 //! said, or that it does not know; it never repairs silently.
 
+#[cfg(feature = "bench")]
+pub mod bench;
 mod body;
 mod coding;
 mod detect;
@@ -16,6 +18,7 @@ mod http2;
 pub mod json;
 pub mod jsonrpc;
 pub mod multipart;
+mod name;
 mod ndjson;
 pub(crate) mod sse;
 mod target;
@@ -23,13 +26,15 @@ mod target;
 mod testing;
 mod websocket;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::base::{Anomaly, Direction, ExchangeId, FlowId, Incomplete, LossCause, Sensitive, Timestamp};
 use crate::reassemble::{Fact, Flow, StreamEvent};
+
+pub use name::Name;
 
 /// How the exchange was framed; the names are those of `replay --emit exchanges`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,7 +66,7 @@ impl Protocol {
 /// A header field: name in lower case, value as sent (may be any bytes), in order of arrival.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
-    pub name: Arc<str>,
+    pub name: Name,
     pub value: Sensitive<Bytes>,
 }
 
@@ -249,13 +254,13 @@ impl Decode {
         // While it runs the engine is not in the table: a panic inside it leaves an opaque connection behind, nothing half done.
         let mut engine = std::mem::take(&mut conn.engine);
         let mut out = Out { flow: &conn.flow, bombs: &mut conn.bombs, shared: &mut self.shared, events: out };
-        let mut waiting = VecDeque::from([piece]);
-        while let Some(piece) = waiting.pop_front() {
-            if let Next::Become(next, rest) = engine.feed(piece, &mut out) {
-                engine = next;
-                for piece in rest.into_iter().rev() {
-                    waiting.push_front(piece);
-                }
+        // The next piece stands at the end.
+        let mut waiting = Vec::new();
+        let mut next = Some(piece);
+        while let Some(piece) = next.take().or_else(|| waiting.pop()) {
+            if let Next::Become(speaker, rest) = engine.feed(piece, &mut out) {
+                engine = speaker;
+                waiting.extend(rest.into_iter().rev());
             }
         }
         conn.engine = engine;

@@ -30,6 +30,8 @@ pub(crate) struct Sse {
     skipping: bool,
     after_cr: bool,
     past_first_line: bool,
+    /// The first data line, as long as it is the only one and lies whole in a piece that came.
+    single: Option<Bytes>,
     /// Data lines, each with a line feed after it.
     data: Vec<u8>,
     event: Option<Arc<str>>,
@@ -39,7 +41,8 @@ pub(crate) struct Sse {
 }
 
 impl Sse {
-    pub(crate) fn push(&mut self, mut bytes: &[u8], frames: &mut Vec<Frame>, odd: &mut Vec<Anomaly>) {
+    /// `owner` holds the bytes, if anything does: then events need no copy.
+    pub(crate) fn push(&mut self, mut bytes: &[u8], owner: Option<&Bytes>, frames: &mut Vec<Frame>, odd: &mut Vec<Anomaly>) {
         while let Some(&first) = bytes.first() {
             if std::mem::take(&mut self.after_cr) && first == b'\n' {
                 bytes = &bytes[1..];
@@ -48,12 +51,12 @@ impl Sse {
             let Some(end) = memchr2(b'\r', b'\n', bytes) else { return self.wait(bytes, odd) };
             self.after_cr = bytes[end] == b'\r';
             if self.line.is_empty() && !self.line_cut {
-                self.end_line(&bytes[..end], frames, odd);
+                self.end_line(&bytes[..end], owner, frames, odd);
             } else {
                 self.wait(&bytes[..end], odd);
                 let mut line = std::mem::take(&mut self.line);
                 if !std::mem::take(&mut self.line_cut) {
-                    self.end_line(&line, frames, odd);
+                    self.end_line(&line, None, frames, odd);
                 }
                 line.clear();
                 self.line = line;
@@ -73,7 +76,7 @@ impl Sse {
     }
 
     pub(crate) fn end(&mut self, odd: &mut Vec<Anomaly>) {
-        if !self.data.is_empty() || self.line.starts_with(b"data") {
+        if self.single.is_some() || !self.data.is_empty() || self.line.starts_with(b"data") {
             note(odd, UNFINISHED);
         }
     }
@@ -99,12 +102,13 @@ impl Sse {
     }
 
     fn forget(&mut self) {
+        self.single = None;
         self.data.clear();
         self.event = None;
         self.id = None;
     }
 
-    fn end_line(&mut self, line: &[u8], frames: &mut Vec<Frame>, odd: &mut Vec<Anomaly>) {
+    fn end_line(&mut self, line: &[u8], owner: Option<&Bytes>, frames: &mut Vec<Frame>, odd: &mut Vec<Anomaly>) {
         let first_line = !std::mem::replace(&mut self.past_first_line, true);
         let line = if first_line { line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line) } else { line };
         if line.is_empty() {
@@ -124,6 +128,17 @@ impl Sse {
         let value = value.strip_prefix(b" ").unwrap_or(value);
         match field {
             b"data" => {
+                if let (Some(owner), None, true) = (owner, &self.single, self.data.is_empty()) {
+                    if value.len() >= FRAME_BYTES {
+                        return self.give_up(odd);
+                    }
+                    self.single = Some(owner.slice_ref(value));
+                    return;
+                }
+                if let Some(first) = self.single.take() {
+                    self.data.extend_from_slice(&first);
+                    self.data.push(b'\n');
+                }
                 if self.data.len() + value.len() >= FRAME_BYTES {
                     return self.give_up(odd);
                 }
@@ -149,12 +164,12 @@ impl Sse {
     }
 
     fn dispatch(&mut self, frames: &mut Vec<Frame>) {
-        let Some((_, data)) = self.data.split_last() else { return };
-        frames.push(Frame::Sse {
-            event: self.event.take().unwrap_or_default(),
-            data: Sensitive::new(Bytes::copy_from_slice(data)),
-            id: self.id.take(),
-        });
+        let data = match (self.single.take(), self.data.split_last()) {
+            (Some(single), _) => single,
+            (None, Some((_, data))) => Bytes::copy_from_slice(data),
+            (None, None) => return,
+        };
+        frames.push(Frame::Sse { event: self.event.take().unwrap_or_default(), data: Sensitive::new(data), id: self.id.take() });
     }
 }
 
@@ -162,7 +177,10 @@ impl Sse {
 pub fn fuzz(data: &[u8]) {
     let run = |pieces: &mut dyn Iterator<Item = &[u8]>| {
         let (mut sse, mut frames, mut odd) = (Sse::default(), Vec::new(), Vec::new());
-        pieces.for_each(|piece| sse.push(piece, &mut frames, &mut odd));
+        pieces.for_each(|piece| {
+            let owner = Bytes::copy_from_slice(piece);
+            sse.push(&owner, Some(&owner).filter(|_| piece.len() > 1), &mut frames, &mut odd);
+        });
         sse.end(&mut odd);
         (frames, odd)
     };
@@ -188,7 +206,7 @@ mod tests {
 
     fn run<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> String {
         let (mut sse, mut frames, mut odd) = (Sse::default(), Vec::new(), Vec::new());
-        pieces.for_each(|piece| sse.push(piece, &mut frames, &mut odd));
+        pieces.for_each(|piece| sse.push(piece, None, &mut frames, &mut odd));
         sse.end(&mut odd);
         shown(&frames, &odd)
     }
@@ -225,9 +243,9 @@ mod tests {
     #[test]
     fn a_hole_costs_the_event_it_is_in() {
         let (mut sse, mut frames, mut odd) = (Sse::default(), Vec::new(), Vec::new());
-        sse.push(b"data: a\n\ndata: b", &mut frames, &mut odd);
+        sse.push(b"data: a\n\ndata: b", None, &mut frames, &mut odd);
         sse.gap();
-        sse.push(b"ata: x\n\ndata: c\n\n", &mut frames, &mut odd);
+        sse.push(b"ata: x\n\ndata: c\n\n", None, &mut frames, &mut odd);
         assert_eq!(shown(&frames, &odd), ":a :c");
     }
 
@@ -237,7 +255,7 @@ mod tests {
         let fits = FRAME_BYTES - "data:".len();
         let parts = |pieces: &mut dyn Iterator<Item = &[u8]>| {
             let (mut sse, mut frames, mut odd) = (Sse::default(), Vec::new(), Vec::new());
-            pieces.for_each(|piece| sse.push(piece, &mut frames, &mut odd));
+            pieces.for_each(|piece| sse.push(piece, None, &mut frames, &mut odd));
             (frames.len(), odd)
         };
         assert_eq!(parts(&mut line(fits).as_bytes().chunks(1000)), (2, vec![]));

@@ -1,6 +1,7 @@
 //! Measurements on this host. Ratios of medians of interleaved rounds: on a shared machine nothing else means much.
 
 mod capture;
+mod decode;
 mod detection;
 mod memory;
 mod policy;
@@ -26,6 +27,8 @@ pub struct Arguments {
 enum What {
     /// What watching costs a TLS server, beside bpftrace (root; installs nginx, wrk, bpftrace).
     Capture(capture::Arguments),
+    /// The decoders' inner paths, each beside the bare library in the same run (installs libnghttp2-dev).
+    Decode,
     /// Throughput of the pure pipeline beside a bare parse of the same bytes.
     Replay,
     /// What the built-in rules find in attacked workflows, and how many honest ones they accuse.
@@ -44,6 +47,7 @@ enum What {
 pub fn run(arguments: &Arguments) -> Result<()> {
     match &arguments.what {
         What::Capture(arguments) => capture::run(arguments),
+        What::Decode => decode::run(),
         What::Replay => replay::run(),
         What::Policy => policy::run(),
         What::Detection(arguments) => detection::run("detection", arguments),

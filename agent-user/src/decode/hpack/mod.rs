@@ -11,18 +11,17 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
-
 use bytes::{Bytes, BytesMut};
 
 use crate::base::limits::{HEAD_BYTES, HEAD_FIELDS};
+use crate::decode::Name;
 
 use table::{NoEntry, Table};
 
 /// A field line; `None` is what cannot be known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Field {
-    pub(crate) name: Option<Arc<str>>,
+    pub(crate) name: Option<Name>,
     pub(crate) value: Option<Bytes>,
 }
 
@@ -190,9 +189,9 @@ impl From<NoEntry> for Malformed {
 }
 
 /// Names are ASCII; each octet of one that is not becomes the character of the same number, so that nothing is lost.
-fn name_text(raw: &[u8]) -> Arc<str> {
+fn name_text(raw: &[u8]) -> Name {
     match std::str::from_utf8(raw) {
-        Ok(text) => Arc::from(text),
+        Ok(text) => Name::new(text),
         Err(_) => raw.iter().map(|&byte| char::from(byte)).collect::<String>().into(),
     }
 }

@@ -9,11 +9,12 @@
 //! newer ones, never on those we did not see.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 use bytes::Bytes;
 
 use crate::base::limits::HPACK_TABLE_BYTES;
+use crate::decode::Name;
 
 use super::Field;
 
@@ -88,9 +89,8 @@ const STATIC: [(&str, &str); 61] = [
     ("www-authenticate", ""),
 ];
 
-/// One name is one allocation for the whole process.
 static STATIC_FIELDS: LazyLock<[Field; 61]> = LazyLock::new(|| {
-    STATIC.map(|(name, value)| Field { name: Some(Arc::from(name)), value: Some(Bytes::from_static(value.as_bytes())) })
+    STATIC.map(|(name, value)| Field { name: Some(Name::usual(name)), value: Some(Bytes::from_static(value.as_bytes())) })
 });
 
 static UNKNOWN: Field = Field::UNKNOWN;

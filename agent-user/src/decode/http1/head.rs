@@ -74,18 +74,27 @@ impl Head {
 /// Where the empty line after the head ends, and how far a later search may start. The head ends at the first empty line
 /// however it is written: a lone line feed is an end for most readers.
 pub(super) fn find_end(bytes: &[u8], from: usize) -> Result<usize, usize> {
+    find_end_of_lines(bytes, from).map(|(end, _)| end)
+}
+
+/// The same, and whether all line feeds from there on stand after a carriage return.
+pub(super) fn find_end_of_lines(bytes: &[u8], from: usize) -> Result<(usize, bool), usize> {
+    let mut all_crlf = true;
     for position in memchr_iter(b'\n', &bytes[from..]).map(|position| position + from) {
         let before = &bytes[..position];
-        let before = before.strip_suffix(b"\r").unwrap_or(before);
+        let line = before.strip_suffix(b"\r");
+        all_crlf &= line.is_some();
+        let before = line.unwrap_or(before);
         if before.is_empty() || before.ends_with(b"\n") {
-            return Ok(position + 1);
+            return Ok((position + 1, all_crlf));
         }
     }
     Err(bytes.len())
 }
 
-/// `head` ends with its empty line; empty lines before it are gone. `None`: no start line that anybody would accept.
-pub(super) fn parse(kind: Kind, head: &Bytes, names: &mut Names) -> Option<Head> {
+/// `head` ends with its empty line; empty lines before it are gone. `all_crlf` when that is known of its lines. `None`: no start
+/// line that anybody would accept.
+pub(super) fn parse(kind: Kind, head: &Bytes, all_crlf: bool, names: &mut Names) -> Option<Head> {
     let strictly = match kind {
         Kind::Request => parse_request(head, names),
         Kind::Response => parse_response(head, names),
@@ -94,7 +103,7 @@ pub(super) fn parse(kind: Kind, head: &Bytes, names: &mut Names) -> Option<Head>
         Some(parsed) => parsed,
         None => parse_loosely(kind, head, names)?,
     };
-    if has_bare_lf(head) {
+    if !all_crlf && has_bare_lf(head) {
         note(&mut parsed.anomalies, BARE_LF);
     }
     Some(parsed)

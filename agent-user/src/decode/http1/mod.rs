@@ -4,6 +4,8 @@
 //! Where two readers could disagree one reading is taken, the one of the RFC, and the exchange says so; nothing is repaired.
 //! After a hole it reads on where a message provably begins.
 
+#[cfg(feature = "bench")]
+pub mod bench;
 mod chunked;
 mod exchange;
 mod framing;
@@ -207,14 +209,14 @@ impl Side {
         self.searched = 0;
     }
 
-    /// Takes a whole head off `bytes`, or all of them into the buffer.
-    fn gather(&mut self, kind: Kind, bytes: &mut Bytes) -> Result<Bytes, Gather> {
+    /// Takes a whole head off `bytes`, or all of them into the buffer. True beside it: no line ends without a carriage return.
+    fn gather(&mut self, kind: Kind, bytes: &mut Bytes) -> Result<(Bytes, bool), Gather> {
         if self.buf.is_empty()
-            && let Ok(end) = head::find_end(bytes, 0)
+            && let Ok((end, all_crlf)) = head::find_end_of_lines(bytes, 0)
             && end <= HEAD_BYTES
         {
             // The same question as for a head that comes in pieces, or the answer would depend on the cut.
-            return if is_first_line(kind, bytes) { Ok(bytes.split_to(end)) } else { Err(Gather::Malformed) };
+            return if is_first_line(kind, bytes) { Ok((bytes.split_to(end), all_crlf)) } else { Err(Gather::Malformed) };
         }
         let before = self.buf.len();
         let room = (HEAD_BYTES - before).min(bytes.len());
@@ -224,7 +226,11 @@ impl Side {
                 bytes.advance(end - before);
                 self.buf.truncate(end);
                 self.searched = 0;
-                return if is_first_line(kind, &self.buf) { Ok(self.buf.split().freeze()) } else { Err(Gather::Malformed) };
+                return if is_first_line(kind, &self.buf) {
+                    Ok((self.buf.split().freeze(), false))
+                } else {
+                    Err(Gather::Malformed)
+                };
             }
             Err(searched) => self.searched = searched,
         }
@@ -382,7 +388,7 @@ impl Http1 {
                 return Step::More;
             }
         }
-        let head = match side.gather(kind, bytes) {
+        let (head, all_crlf) = match side.gather(kind, bytes) {
             Ok(head) => head,
             Err(Gather::More) => return Step::More,
             Err(Gather::Malformed) => {
@@ -399,7 +405,7 @@ impl Http1 {
             (Trust::Turn, Kind::Request) => is_credible_request_line(&head[..memchr::memchr(b'\n', &head).unwrap_or(head.len())]),
             (Trust::Sure | Trust::Turn | Trust::Found, _) => true,
         };
-        let parsed = head::parse(kind, &head, &mut out.shared.names)
+        let parsed = head::parse(kind, &head, all_crlf, &mut out.shared.names)
             .filter(|parsed| credible && (trust != Trust::Found || parsed.is_plain()));
         let Some(parsed) = parsed else {
             side.buf.extend_from_slice(&head);
@@ -472,7 +478,7 @@ impl Http1 {
         side.lost += length;
         start.truncate(memchr::memrchr(b'\n', &start).map_or(0, |end| end + 1));
         start.extend_from_slice(b"\r\n");
-        let Some(mut parsed) = head::parse(kind, &start.freeze(), &mut out.shared.names) else {
+        let Some(mut parsed) = head::parse(kind, &start.freeze(), false, &mut out.shared.names) else {
             return out.anomaly(dir, ts, LIMIT_HEAD, length);
         };
         note(&mut parsed.anomalies, LIMIT_HEAD);
@@ -893,7 +899,11 @@ fn begin_body(headers: &[Header], plan: &Plan, out: &Out<'_>) -> Option<Reading>
         Framing::Chunked => Left::Chunked(Box::default()),
         Framing::UntilClose => Left::UntilClose,
     };
-    Some(Reading::Body { left, assembler: Box::new(out.coded_body(headers, plan.codings.as_deref())) })
+    let mut assembler = Box::new(out.coded_body(headers, plan.codings.as_deref()));
+    if let Left::Length(length) = left {
+        assembler.announce(length);
+    }
+    Some(Reading::Body { left, assembler })
 }
 
 fn new_response(status: u16, headers: Vec<Header>, ts: Timestamp) -> Response {

@@ -12,7 +12,7 @@ use crate::reassemble::Flow;
 
 use super::super::hpack::{Decoder, Field, Malformed};
 use super::super::http1::is_token;
-use super::super::{Header, UNKNOWN, note, target};
+use super::super::{Header, Name, UNKNOWN, note, target};
 
 const UPPERCASE: Anomaly = Anomaly::new("http2.uppercase_name");
 const BAD_NAME: Anomaly = Anomaly::new("http2.ambiguous_field_name");
@@ -108,7 +108,7 @@ impl List {
         }
     }
 
-    fn regular(&mut self, name: Option<Arc<str>>, value: Option<Bytes>) {
+    fn regular(&mut self, name: Option<Name>, value: Option<Bytes>) {
         let name = name.map(|name| self.checked_name(name));
         self.coding_unknown |= match &name {
             Some(name) => &**name == "content-encoding" && value.is_none(),
@@ -134,7 +134,7 @@ impl List {
         self.headers.push(Header { name: name.unwrap_or_else(|| UNKNOWN.into()), value: Sensitive::new(value) });
     }
 
-    fn checked_name(&mut self, name: Arc<str>) -> Arc<str> {
+    fn checked_name(&mut self, name: Name) -> Name {
         if name.is_empty() || !name.bytes().all(is_token) {
             note(&mut self.anomalies, BAD_NAME);
         }

@@ -64,6 +64,9 @@ impl Half {
         if list.coding_unknown {
             body.cut(Incomplete::HEADERS_UNKNOWN);
         }
+        if let Some(length) = self.declared_length() {
+            body.announce(length);
+        }
         self.body = Some(body);
     }
 

@@ -1,6 +1,7 @@
 //! `--emit exchanges`.
 
 use std::fmt::Write;
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -101,7 +102,7 @@ fn trailers(fields: &mut Fields, trailers: &[Header], redactor: &Redactor) {
 fn headers(list: &[Header], redactor: &Redactor) -> Value {
     Value::list(list.iter().map(|header| {
         let value = redactor.header(&header.name, header.value.expose_content());
-        Value::list([Value::text(header.name.clone()), Value::text(value)])
+        Value::list([Value::text(Arc::<str>::from(header.name.clone())), Value::text(value)])
     }))
 }
 

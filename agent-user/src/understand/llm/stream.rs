@@ -25,7 +25,7 @@ impl Body {
             || bytes.starts_with(b"data:")
             || bytes.starts_with(b"event:")
         {
-            sse::Sse::default().push(bytes, &mut frames, &mut odd);
+            sse::Sse::default().push(bytes, None, &mut frames, &mut odd);
             return Body::Events(frames.iter().filter_map(event).collect());
         }
         if media.contains("vnd.amazon.eventstream") {
