@@ -7,13 +7,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::base::{FlowId, Timestamp};
+use crate::base::{Anomaly, Direction, FlowId, Timestamp};
 use crate::capture::Observation;
 use crate::correlate::{Correlate, Correlated, Step, Workflow};
 use crate::decide::{Alert, Decide, RuleSet};
 use crate::decode::{Decode, Exchange, Frame, HttpEvent};
 use crate::deliver::Message;
-use crate::reassemble::{Reassemble, StreamEvent};
+use crate::reassemble::{Flow, Reassemble, StreamEvent};
 use crate::understand::{Draft, Understand};
 
 /// Stages see time pass in steps of this size at most, whoever drives them: a clock or the records of a recording.
@@ -24,6 +24,14 @@ const TICK: Duration = Duration::from_millis(100);
 pub enum Output {
     Exchange(Arc<Exchange>),
     Message(Message),
+    /// Odd bytes outside of any exchange, and how many.
+    Odd {
+        flow: Arc<Flow>,
+        ts: Timestamp,
+        dir: Direction,
+        anomaly: Anomaly,
+        bytes: u64,
+    },
     Step(Box<Step>),
     Workflow(Box<Workflow>),
     Alert(Box<Alert>),
@@ -174,10 +182,13 @@ impl Pipeline {
                     incomplete: incomplete.clone(),
                 }));
             }
+            HttpEvent::Anomaly { flow, ts, dir, anomaly, bytes } => {
+                let (flow, anomaly) = (flow.clone(), anomaly.clone());
+                out.push(Output::Odd { flow, ts: *ts, dir: *dir, anomaly, bytes: *bytes });
+            }
             HttpEvent::Frame { .. }
             | HttpEvent::Request { .. }
             | HttpEvent::ResponseHead { .. }
-            | HttpEvent::Anomaly { .. }
             | HttpEvent::FlowClosed { .. }
             | HttpEvent::Fact { .. } => {}
         }

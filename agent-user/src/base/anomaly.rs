@@ -16,4 +16,9 @@ impl Anomaly {
     pub fn name(&self) -> &str {
         &self.0
     }
+
+    /// The name without what a colon sets apart: there are only so many.
+    pub fn kind(&self) -> &str {
+        self.0.split(':').next().unwrap_or_default()
+    }
 }

@@ -41,6 +41,7 @@ pub const OPEN_EXCHANGES: usize = 512;
 /// Nesting and size of a JSON text; deeper or larger is kept as opaque bytes with an anomaly.
 pub const JSON_DEPTH: usize = 128;
 pub const JSON_KEYS: usize = 100_000;
+pub const JSON_STRING: usize = 1 << 20;
 
 /// Processes remembered, dead ones included until their last workflow closes.
 pub const PROCESSES: usize = 65_536;

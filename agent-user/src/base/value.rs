@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 /// A value read from a message. Cheap to clone.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
     Null,
     Bool(bool),
@@ -26,6 +26,9 @@ impl PartialEq for Number {
         self.text == other.text || self.as_f64() == other.as_f64()
     }
 }
+
+// The same text is the same number, also where it is none.
+impl Eq for Number {}
 
 impl Number {
     pub fn from_f64(number: f64) -> Number {

@@ -3,7 +3,7 @@
 //! One request line (`status`, `alerts`, `workflows`, or `get PATH` of the API), one JSON answer a line, then the connection ends.
 //! Only root and the daemon's own user are answered: the answers name people and objects.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -18,7 +18,7 @@ use super::api;
 use super::config::Config;
 use super::picture::Picture;
 use super::{Failure, Format, Outcome};
-use crate::base::Value;
+use crate::base::{Anomaly, Value};
 use crate::decide::RuleSet;
 use crate::deliver::line::printable;
 
@@ -40,6 +40,8 @@ pub(super) struct Snapshot {
     pub(super) alerts: u64,
     pub(super) shadow_alerts: u64,
     pub(super) panics: u64,
+    /// What was odd in the traffic, by name.
+    pub(super) anomalies: BTreeMap<String, u64>,
     pub(super) journal_written: u64,
     pub(super) journal_dropped: u64,
     pub(super) disk_errors: u64,
@@ -65,6 +67,13 @@ pub(super) struct SinkState {
 }
 
 impl Snapshot {
+    pub(super) fn count(&mut self, anomaly: &Anomaly) {
+        match self.anomalies.get_mut(anomaly.kind()) {
+            Some(count) => *count += 1,
+            None => drop(self.anomalies.insert(anomaly.kind().to_owned(), 1)),
+        }
+    }
+
     fn json(&self) -> Value {
         let number = |number: u64| Value::int(i64::try_from(number).unwrap_or(i64::MAX));
         let sinks = self.sinks.iter().map(|sink| {
@@ -92,6 +101,7 @@ impl Snapshot {
             ("alerts", number(self.alerts)),
             ("shadow_alerts", number(self.shadow_alerts)),
             ("internal_faults", number(self.panics)),
+            ("anomalies", Value::map(self.anomalies.iter().map(|(name, count)| (name.as_str(), number(*count))))),
             (
                 "journal",
                 Value::map([

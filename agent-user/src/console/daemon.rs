@@ -105,7 +105,9 @@ impl Daemon {
                 Output::Exchange(exchange) => {
                     self.seen.exchanges += 1;
                     self.seen.incomplete += u64::from(!exchange.incomplete.is_empty());
+                    exchange.anomalies.iter().for_each(|anomaly| self.seen.count(anomaly));
                 }
+                Output::Odd { anomaly, .. } => self.seen.count(&anomaly),
                 Output::Message(_) => self.seen.messages += 1,
                 Output::Workflow(workflow) => {
                     self.seen.workflows += 1;

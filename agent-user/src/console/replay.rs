@@ -46,6 +46,8 @@ pub(super) struct Arguments {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Emit {
     Exchanges,
+    /// What was odd: ambiguous, over a bound, malformed or unknown, in exchanges and outside of them.
+    Anomalies,
     Actions,
     Workflows,
     Alerts,
@@ -108,6 +110,14 @@ impl Printer {
                     Format::Json => self.json(&view::exchange(&exchange, &self.redactor))?,
                     Format::Text => self.line(line::exchange(&exchange, &self.redactor, self.palette))?,
                 },
+                (Output::Exchange(exchange), Emit::Anomalies) => {
+                    for anomaly in &exchange.anomalies {
+                        self.json(&view::anomaly(&exchange.flow, Some(exchange.id), None, anomaly))?;
+                    }
+                }
+                (Output::Odd { flow, dir, anomaly, bytes, .. }, Emit::Anomalies) => {
+                    self.json(&view::anomaly(&flow, None, Some((dir, bytes)), &anomaly))?;
+                }
                 (Output::Message(message), Emit::Exchanges) => self.json(&view::message(&message, &self.redactor))?,
                 (Output::Step(step), Emit::Actions) if step.completed => match self.format {
                     Format::Json => self.json(&view::action(&step, &self.redactor))?,
@@ -119,8 +129,13 @@ impl Printer {
                 }
                 (Output::Panicked { stage, .. }, _) => eprintln!("agentward: internal fault in {stage}: one flow was given up"),
                 (
-                    Output::Exchange(_) | Output::Message(_) | Output::Step(_) | Output::Workflow(_) | Output::Alert(_),
-                    Emit::Exchanges | Emit::Actions | Emit::Workflows | Emit::Alerts,
+                    Output::Exchange(_)
+                    | Output::Message(_)
+                    | Output::Odd { .. }
+                    | Output::Step(_)
+                    | Output::Workflow(_)
+                    | Output::Alert(_),
+                    Emit::Exchanges | Emit::Anomalies | Emit::Actions | Emit::Workflows | Emit::Alerts,
                 ) => {}
             }
         }

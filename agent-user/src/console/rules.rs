@@ -438,7 +438,11 @@ fn alerts_on(set: &Arc<RuleSet>, recordings: &[PathBuf]) -> Result<(Vec<Alert>, 
                         alerts.insert(alert.uid.clone(), *alert);
                     }
                     Output::Step(step) => steps += u64::from(step.completed),
-                    Output::Exchange(_) | Output::Message(_) | Output::Workflow(_) | Output::Panicked { .. } => {}
+                    Output::Exchange(_)
+                    | Output::Message(_)
+                    | Output::Odd { .. }
+                    | Output::Workflow(_)
+                    | Output::Panicked { .. } => {}
                 }
             }
         };

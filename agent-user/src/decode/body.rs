@@ -15,7 +15,7 @@ use crate::base::{Anomaly, Incomplete, LossCause, Sensitive};
 
 use super::coding::{self, Coding, Decoder, Fault, Refused};
 use super::sse::Sse;
-use super::{Body, Frame, Header, eventstream, grpc, ndjson, note};
+use super::{Body, Frame, Header, eventstream, grpc, json, ndjson, note};
 
 /// The coded bytes ended before their stream did.
 pub(crate) const CONTENT_CUT: Incomplete = Incomplete::new("content_truncated");
@@ -76,9 +76,17 @@ impl Assembled {
     }
 }
 
+/// RFC 8259, RFC 6839.
+fn is_json(media_type: &[u8]) -> bool {
+    let media_type = media_type.to_ascii_lowercase();
+    media_type == b"application/json" || media_type == b"text/json" || media_type.ends_with(b"+json")
+}
+
 /// How a body is cut into frames; what is no stream has none.
 enum Framing {
     Whole,
+    /// Whole as well, and then read as JSON.
+    Json,
     Sse(Box<Sse>),
     Lines(ndjson::Lines),
     EventStream(eventstream::Messages),
@@ -97,6 +105,8 @@ impl Framing {
             Framing::EventStream(eventstream::Messages::default())
         } else if grpc::has_messages(headers) {
             Framing::Grpc(Box::new(grpc::Messages::new(headers)))
+        } else if is_json(media_type) {
+            Framing::Json
         } else {
             Framing::Whole
         }
@@ -104,7 +114,7 @@ impl Framing {
 
     fn push(&mut self, bytes: &[u8], owner: Option<&Bytes>, frames: &mut Vec<Frame>, odd: &mut Vec<Anomaly>) {
         match self {
-            Framing::Whole => {}
+            Framing::Whole | Framing::Json => {}
             Framing::Sse(sse) => sse.push(bytes, owner, frames, odd),
             Framing::Lines(lines) => lines.push(bytes, frames, odd),
             Framing::EventStream(messages) => messages.push(bytes, frames, odd),
@@ -114,7 +124,7 @@ impl Framing {
 
     fn gap(&mut self) {
         match self {
-            Framing::Whole => {}
+            Framing::Whole | Framing::Json => {}
             Framing::Sse(sse) => sse.gap(),
             Framing::Lines(lines) => lines.gap(),
             Framing::EventStream(messages) => messages.gap(),
@@ -124,7 +134,7 @@ impl Framing {
 
     fn end(&mut self, frames: &mut Vec<Frame>, odd: &mut Vec<Anomaly>) {
         match self {
-            Framing::Whole => {}
+            Framing::Whole | Framing::Json => {}
             Framing::Sse(sse) => sse.end(odd),
             Framing::Lines(lines) => lines.end(frames),
             Framing::EventStream(messages) => messages.end(odd),
@@ -363,8 +373,14 @@ impl Plain {
         if self.kept.over {
             note(&mut self.incomplete, Incomplete::BODY_OVER_LIMIT);
         }
-        let body =
-            Body { kept: Sensitive::new(self.kept.finish()), len: self.len, sha256: self.hash.finalize().into(), complete };
+        let mut json = None;
+        let kept = Sensitive::new(self.kept.finish());
+        if complete && self.len > 0 && kept.expose_content().len() as u64 == self.len && matches!(self.framing, Framing::Json) {
+            let parsed = json::parse(kept.expose_content());
+            parsed.anomalies.into_iter().for_each(|anomaly| note(&mut self.anomalies, anomaly));
+            json = parsed.value.map(Arc::new);
+        }
+        let body = Body { kept, len: self.len, sha256: self.hash.finalize().into(), complete, json };
         Assembled { body, events: self.events, incomplete: self.incomplete, anomalies: self.anomalies, was_bomb: self.was_bomb }
     }
 }

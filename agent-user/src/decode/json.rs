@@ -5,11 +5,11 @@
 
 use std::sync::Arc;
 
-use crate::base::limits::{JSON_DEPTH, JSON_KEYS};
+use crate::base::limits::{JSON_DEPTH, JSON_KEYS, JSON_STRING};
 use crate::base::value::Number;
 use crate::base::{Anomaly, Value};
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parsed {
     pub value: Option<Value>,
     /// Each kind once, in a fixed order.
@@ -33,6 +33,8 @@ pub const BYTE_ORDER_MARK: Anomaly = Anomaly::new("json.byte_order_mark");
 pub const INVALID: Anomaly = Anomaly::new("json.invalid");
 pub const LIMIT_DEPTH: Anomaly = Anomaly::new("limit.json_depth");
 pub const LIMIT_KEYS: Anomaly = Anomaly::new("limit.json_keys");
+/// A string longer than [`JSON_STRING`]. It is read all the same: pictures come like this, and the body has a bound of its own.
+pub const LIMIT_STRING: Anomaly = Anomaly::new("limit.json_string");
 
 pub fn parse(text: &[u8]) -> Parsed {
     let mut odd = Vec::new();
@@ -241,6 +243,9 @@ impl<'a> Reader<'a> {
         let mut scratch = std::mem::take(&mut self.scratch);
         let text = self.characters(&mut scratch).map(Arc::from);
         self.scratch = scratch;
+        if text.as_ref().is_ok_and(|text: &Arc<str>| text.len() > JSON_STRING) {
+            self.note(LIMIT_STRING);
+        }
         text
     }
 
@@ -514,6 +519,14 @@ mod tests {
         check(r#""\ud800\ud83d\ude00""#, "\"\u{fffd}\u{1f600}\"", &["json.lone_surrogate"]);
         check("\u{feff}{}", "{}", &["json.byte_order_mark"]);
         check(b"[\xff]", "-", &["json.invalid", "json.invalid_utf8"]);
+    }
+
+    #[test]
+    fn strings_at_the_bound_are_named_and_read() {
+        for (length, odd) in [(JSON_STRING, &[][..]), (JSON_STRING + 1, &["limit.json_string"][..])] {
+            let text = format!("\"{}\"", "x".repeat(length));
+            check(&text, &text, odd);
+        }
     }
 
     #[test]

@@ -31,7 +31,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::base::{Anomaly, Direction, ExchangeId, FlowId, Incomplete, LossCause, Sensitive, Timestamp};
+use crate::base::{Anomaly, Direction, ExchangeId, FlowId, Incomplete, LossCause, Sensitive, Timestamp, Value};
 use crate::reassemble::{Fact, Flow, StreamEvent};
 
 pub use name::Name;
@@ -90,6 +90,8 @@ pub struct Body {
     pub sha256: [u8; 32],
     /// False when bytes are missing, cut, or could not be decoded.
     pub complete: bool,
+    /// A whole body that calls itself JSON, read once for all who ask.
+    pub json: Option<Arc<Value>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

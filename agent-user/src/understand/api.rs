@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Http, Object};
 use crate::base::{Sensitive, Value};
-use crate::decode::{Header, Request, header, json};
+use crate::decode::{Body, Header, Request, header, json};
 use crate::reassemble::Flow;
 
 /// The address of a call, with its path generalised.
@@ -23,7 +23,7 @@ pub(super) fn http(request: &Request, flow: &Flow) -> Http {
 /// Body fields and query parameters by name; a body that is no map is `{"body": …}`.
 pub(super) fn arguments(request: &Request) -> Sensitive<Value> {
     let mut entries: Vec<(Arc<str>, Value)> = Vec::new();
-    match body(&request.headers, request.body.kept.expose_content()) {
+    match body(&request.headers, &request.body) {
         Some(Value::Map(fields)) => entries.extend(fields.iter().cloned()),
         Some(other) => entries.push(("body".into(), other)),
         None => {}
@@ -37,7 +37,11 @@ pub(super) fn arguments(request: &Request) -> Sensitive<Value> {
 }
 
 /// JSON or a form; `None` for what is neither.
-pub(super) fn body(headers: &[Header], bytes: &[u8]) -> Option<Value> {
+pub(super) fn body(headers: &[Header], body: &Body) -> Option<Value> {
+    if let Some(value) = &body.json {
+        return Some(Value::clone(value));
+    }
+    let bytes = body.kept.expose_content();
     let media =
         header(headers, "content-type").map(|value| String::from_utf8_lossy(value).to_ascii_lowercase()).unwrap_or_default();
     if media.starts_with("application/x-www-form-urlencoded") {

@@ -81,7 +81,7 @@ impl Understand {
         if self.open.contains_key(&id) {
             return;
         }
-        let body = api::body(&request.headers, request.body.kept.expose_content());
+        let body = api::body(&request.headers, &request.body);
         let stdio = flow.source == Source::Stdio || request.host.is_empty();
         let mut action = self.action(request.ts, Kind::ApiRequest, flow, Some(id));
         action.identity = identity::of(&request.headers, &self.hash);
@@ -178,7 +178,7 @@ impl Understand {
             (Some(Open::Api { mut action }), Some(response)) => {
                 settle(&mut action, exchange);
                 action.status = Some(response.status).filter(|status| *status != 0);
-                action.result = api::body(&response.headers, response.body.kept.expose_content()).map(Sensitive::new);
+                action.result = api::body(&response.headers, &response.body).map(Sensitive::new);
                 self.settle_owner(&mut action);
                 out.push(Draft::Completed(action));
             }
@@ -187,7 +187,7 @@ impl Understand {
                 let mut action = self.action(response.ts, Kind::ApiResponse, &exchange.flow, Some(exchange.id));
                 settle(&mut action, exchange);
                 action.status = Some(response.status).filter(|status| *status != 0);
-                action.result = api::body(&response.headers, response.body.kept.expose_content()).map(Sensitive::new);
+                action.result = api::body(&response.headers, &response.body).map(Sensitive::new);
                 out.push(Draft::Completed(Box::new(action)));
             }
             (None, _) => {}

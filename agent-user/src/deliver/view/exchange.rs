@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::{Fields, reasons, time, unsigned};
-use crate::base::{Direction, Value};
+use crate::base::{Anomaly, Direction, ExchangeId, Value};
 use crate::decode::{Body, Exchange, Header, Opcode, Protocol, Request, Response};
 use crate::deliver::{Message, Redactor};
 use crate::reassemble::Flow;
@@ -55,6 +55,18 @@ pub fn message(message: &Message, redactor: &Redactor) -> Value {
         )
         .put("body", body(&message.body, redactor))
         .put("incomplete", reasons(&message.incomplete));
+    fields.done()
+}
+
+/// `outside`: the direction and the bytes concerned, where it belongs to no exchange.
+pub fn anomaly(seen: &Flow, exchange: Option<ExchangeId>, outside: Option<(Direction, u64)>, anomaly: &Anomaly) -> Value {
+    let mut fields = Fields::default();
+    flow(&mut fields, seen);
+    fields.put("exchange", exchange.map_or(Value::Null, |id| Value::text(id.to_string())));
+    if let Some((dir, bytes)) = outside {
+        fields.text("dir", dir.name()).number("bytes", bytes);
+    }
+    fields.text("anomaly", anomaly.0.as_ref());
     fields.done()
 }
 

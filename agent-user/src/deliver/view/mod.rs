@@ -14,7 +14,7 @@ use crate::understand::Claim;
 
 pub use action::action;
 pub use alert::alert;
-pub use exchange::{exchange, message};
+pub use exchange::{anomaly, exchange, message};
 pub use workflow::workflow;
 
 /// A map that is built field by field and leaves absent ones out.

@@ -32,7 +32,7 @@ impl Body {
             eventstream::Messages::default().push(bytes, &mut frames, &mut odd);
             return Body::Events(frames.iter().filter_map(event).collect());
         }
-        if let Some(value) = json::parse(bytes).value {
+        if let Some(value) = response.body.json.as_deref().cloned().or_else(|| json::parse(bytes).value) {
             return match value {
                 // Gemini without `alt=sse` streams one array of responses.
                 Value::List(items) => Body::Events(items.iter().map(|item| ("".into(), item.clone())).collect()),

@@ -12,7 +12,7 @@ fn response(media: &str, body: &str) -> Response {
             name: "content-type".into(),
             value: Sensitive::new(bytes::Bytes::copy_from_slice(media.as_bytes())),
         }],
-        body: Bytes { len: kept.len() as u64, kept: Sensitive::new(kept), sha256: [0; 32], complete: true },
+        body: Bytes { len: kept.len() as u64, kept: Sensitive::new(kept), sha256: [0; 32], complete: true, json: None },
         trailers: Vec::new(),
         events: 0,
     }
