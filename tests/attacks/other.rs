@@ -20,7 +20,7 @@ fn on_pipe(attack: Attack) -> Attack {
 
 fn deflated() -> Vec<u8> {
     let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::best());
-    encoder.write_all(&vec![0; 8 * MIB]).and_then(|()| encoder.finish()).expect("writing to memory works")
+    encoder.write_all(&vec![0; 3 * MIB]).and_then(|()| encoder.finish()).expect("writing to memory works")
 }
 
 pub fn attacks() -> Vec<Attack> {

@@ -68,18 +68,20 @@ pub struct Told {
 const QUESTION: &str = r#"{"model":"m","messages":[{"role":"user","content":"hello"}]}"#;
 const ANSWER: &str = r#"{"choices":[{"message":{"role":"assistant","content":"hello yourself"}}]}"#;
 
-/// Feeds the attack; after each of its pieces a neighbour makes an exchange of its own.
+/// Feeds the attack; between its pieces neighbours make exchanges of their own.
 pub fn run(attack: Attack) -> Told {
     let mut told = Told { limit: attack.limit, ..Told::default() };
     let mut world = World { pipeline: Pipeline::new(Arc::new(RuleSet::default())), out: Vec::new(), now: 1 };
     forget_peak();
     let before = memory("VmRSS:");
     let mut neighbours = 0;
-    for (dir, bytes) in attack.pieces {
+    for (number, (dir, bytes)) in attack.pieces.enumerate() {
         told.sent += bytes.len() as u64;
         world.push("attacker", attack.source, dir, bytes);
-        world.exchange(neighbours % NEIGHBOURS);
-        neighbours += 1;
+        if number < NEIGHBOURS || number.is_multiple_of(16) {
+            world.exchange(neighbours % NEIGHBOURS);
+            neighbours += 1;
+        }
         world.judge(&mut told);
     }
     while neighbours < NEIGHBOURS {

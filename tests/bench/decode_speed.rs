@@ -160,7 +160,7 @@ fn body_allocations() -> (usize, usize) {
         out.clear();
     };
     let chunk = Bytes::from(vec![b'x'; 1000]);
-    let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", (CHUNKS + 2) * chunk.len());
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", (CHUNKS + 3) * chunk.len());
     push(Direction::Out, Bytes::from_static(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"));
     push(Direction::In, Bytes::from(head));
     push(Direction::In, chunk.clone());

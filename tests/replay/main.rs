@@ -1,6 +1,8 @@
 //! Recordings through the built program: the same bytes every time, in the contract's shape, equal to the goldens; and what is
 //! said of input that cannot be used. No root, no kernel. `AGENTWARD_UPDATE=1` rewrites the goldens.
 
+mod conformance;
+
 use std::fs;
 use std::path::PathBuf;
 

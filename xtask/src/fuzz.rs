@@ -14,9 +14,17 @@ pub struct Arguments {
     /// Seconds a door.
     #[arg(long, default_value_t = 60)]
     seconds: u32,
+    /// In place of fuzzing: cut streams of every protocol in two at so many places; what comes out must not change.
+    #[arg(long, value_name = "N")]
+    splits: Option<u64>,
 }
 
 pub fn run(arguments: &Arguments) -> Result<()> {
+    if let Some(splits) = arguments.splits {
+        let mut cargo = sh::cargo();
+        cargo.args(["test", "--release", "--quiet", "--package", "agentward", "--no-default-features", "--lib"]);
+        return sh::run(cargo.args(["cuts_do_not_matter", "--", "--nocapture"]).env("AGENTWARD_SPLITS", splits.to_string()));
+    }
     let folder = sh::root().join("tests/fuzz");
     ensure!(folder.is_dir(), "this checkout has no fuzz targets ({} is missing)", folder.display());
     let names = match &arguments.target {
@@ -30,6 +38,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         fuzz.args(["run", "--release", "--quiet", "--", &format!("-max_total_time={}", arguments.seconds), "-max_len=2048"])
             .arg(&found)
             .arg(format!("corpus/{name}"))
+            .arg("-print_final_stats=1")
             .env("AGENTWARD_FUZZ", &name)
             .env_remove("RUSTFLAGS")
             .current_dir(&folder);

@@ -81,6 +81,7 @@ fn library() -> Result<()> {
 
 /// The rule packs' own tests, then recordings through the built program: goldens, contract, bad input.
 fn recordings() -> Result<()> {
+    peers::prepare_python()?;
     build::run()?;
     if sh::root().join("rules").is_dir() {
         for verb in ["check", "test"] {

@@ -154,6 +154,42 @@ mod tests {
         }
     }
 
+    /// Streams of every protocol, each of their pieces cut in two at every offset, and all of them byte by byte: nothing else comes out.
+    /// `AGENTWARD_SPLITS` says how many cuts at least (`cargo xtask fuzz --splits N`).
+    #[test]
+    fn cuts_do_not_matter() {
+        let wanted = std::env::var("AGENTWARD_SPLITS").ok().and_then(|wanted| wanted.parse().ok()).unwrap_or(5_000_usize);
+        let engines: [fn() -> Option<Engine>; 5] = [
+            || None,
+            || Some(Engine::Http2(Box::new(http2::Connection::new(Direction::Out)))),
+            || Some(Engine::Http2(Box::new(http2::Connection::attached(None)))),
+            || Some(Engine::Jsonrpc(Box::<jsonrpc::Connection>::default())),
+            || {
+                let socket = websocket::Socket::new(crate::base::ExchangeId(1), Direction::Out, b"permessage-deflate");
+                Some(Engine::Websocket(Box::new(socket)))
+            },
+        ];
+        let (mut random, mut cuts, mut streams) = (Random(7), 0, 0);
+        while cuts < wanted {
+            let engine = engines[streams % engines.len()];
+            streams += 1;
+            let steps = steps(&random.input());
+            let whole = lines(&events(engine(), &steps, usize::MAX));
+            assert_eq!(lines(&events(engine(), &steps, 1)), whole, "stream {streams}, byte by byte");
+            for (number, step) in steps.iter().enumerate() {
+                let Step::Data(dir, bytes) = step else { continue };
+                for at in 1..bytes.len() {
+                    let mut parts = steps.clone();
+                    let halves = [&bytes[..at], &bytes[at..]].map(|half| Step::Data(*dir, half.to_vec()));
+                    parts.splice(number..=number, halves);
+                    assert_eq!(lines(&events(engine(), &parts, usize::MAX)), whole, "stream {streams}, piece {number}, at {at}");
+                    cuts += 1;
+                }
+            }
+        }
+        eprintln!("{cuts} cuts in {streams} streams, and each stream byte by byte: 0 differ");
+    }
+
     struct Random(u64);
 
     impl Random {

@@ -26,6 +26,11 @@ impl Name {
             Err(_) => Name(Kind::Other(lower.into())),
         }
     }
+
+    /// Without a look whether it is a usual one: what HPACK sends as a literal mostly is not, and then stands in the table.
+    pub(crate) fn literal(name: &str) -> Name {
+        Name(Kind::Other(name.into()))
+    }
 }
 
 impl Deref for Name {

@@ -10,6 +10,7 @@ use crate::reassemble::{Flow, StreamEvent};
 
 use super::{Body, Conn, Decode, Engine, Frame, Header, HttpEvent, Response};
 
+#[derive(Clone)]
 pub(crate) enum Step {
     Data(Direction, Vec<u8>),
     Gap(Direction, Option<u64>),

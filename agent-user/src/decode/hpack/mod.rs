@@ -191,7 +191,7 @@ impl From<NoEntry> for Malformed {
 /// Names are ASCII; each octet of one that is not becomes the character of the same number, so that nothing is lost.
 fn name_text(raw: &[u8]) -> Name {
     match std::str::from_utf8(raw) {
-        Ok(text) => Name::new(text),
+        Ok(text) => Name::literal(text),
         Err(_) => raw.iter().map(|&byte| char::from(byte)).collect::<String>().into(),
     }
 }
