@@ -60,13 +60,14 @@ fn nothing_is_told_before_the_login() {
         "/api/v1/rules",
         "/api/v1/openapi.json",
         "/api/v1/events?",
+        "/metrics",
     ];
     for path in paths {
         let known = if path.contains("events") { String::new() } else { get(&console, path, &bearer) };
         assert!(path.contains("events") || status(&known) == "200", "{path}: {known:.300}");
         for lines in ["", "Cookie: agentward=0123\r\n", "Authorization: Bearer 0123456789abcdef0123456789abcdef\r\n"] {
             let answer = get(&console, path, lines);
-            let expected = if path.starts_with("/api/") { "401" } else { "303" };
+            let expected = if path.starts_with("/api/") || path == "/metrics" { "401" } else { "303" };
             assert_eq!(status(&answer), expected, "{path} {lines}: {answer}");
             for word in ["refund", "gpt-5", "core.", "ticket", "python"] {
                 assert!(!answer.contains(word), "{path} tells {word}: {answer}");

@@ -21,6 +21,7 @@ pub fn run() -> Result<()> {
         fs::copy(sh::root().join(file), folder.join(file)).with_context(|| format!("cannot copy {file}"))?;
     }
     sh::run(sh::command("cp").args(["-r", "rules"]).arg(folder.join("rules")))?;
+    sh::run(sh::command("cp").args(["-r", "agent-user/observe"]).arg(folder.join("observe")))?;
     // The same sources give the same archive.
     let mut tar = sh::command("tar");
     tar.args(["--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--mtime=@0", "-C"]).arg(&dist);

@@ -19,6 +19,8 @@ mod input;
 #[cfg(feature = "live")]
 mod live;
 #[cfg(feature = "live")]
+mod metrics;
+#[cfg(feature = "live")]
 mod picture;
 mod progress;
 #[cfg(feature = "live")]

@@ -17,9 +17,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::gate::{BODY_BYTES, Gate, Refused};
 use super::{page, pages};
-use crate::console::api;
 use crate::console::control::Board;
 use crate::console::graph::Graph;
+use crate::console::{api, metrics};
 
 /// Connections at once, and of these, pages that wait for news.
 const CONNECTIONS: usize = 64;
@@ -113,11 +113,12 @@ impl Console {
             (Method::POST, _) => plain(StatusCode::METHOD_NOT_ALLOWED, "text/plain; charset=utf-8", "nothing is changed here"),
             (_, "/login") if admitted => redirect("/"),
             (_, "/login") => html(StatusCode::OK, page::login(false)),
-            (_, path) if !admitted && path.starts_with("/api/") => {
+            (_, path) if !admitted && (path.starts_with("/api/") || path == "/metrics") => {
                 plain(StatusCode::UNAUTHORIZED, "application/json", "{\"error\":\"log in, or send the token as a bearer\"}")
             }
             (_, _) if !admitted => redirect("/login"),
             (_, "/api/v1/events") => self.events(),
+            (_, "/metrics") => plain(StatusCode::OK, metrics::KIND, metrics::text(&self.board)),
             (_, "/api/v1/openapi.json") => plain(StatusCode::OK, "application/json", super::OPENAPI),
             (_, path) if path.starts_with("/api/") => {
                 let asked = request.uri().path_and_query().map_or(path, |path| path.as_str());
