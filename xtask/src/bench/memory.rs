@@ -8,13 +8,14 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, ensure};
 
 use super::{daemon, need_root, wait_for};
-use crate::{build, peers, sh};
+use crate::{build, peers, setup, sh};
 
 const RING: u64 = 16 << 20;
 
 pub fn run() -> Result<()> {
     need_root()?;
     peers::prepare_python()?;
+    setup::need(&[("bpftrace", "bpftrace")])?;
     build::run()?;
     let folder = sh::target().join("bench-memory");
     let _ = fs::remove_dir_all(&folder);
@@ -26,7 +27,14 @@ pub fn run() -> Result<()> {
     let watched =
         daemon(&folder, &format!("scope = \"match\"\n[match]\nargv = [\"*load.py\"]\n[capture]\nring_bytes = {RING}\n"))?;
     let idle = resident(watched.pid())?;
-    println!("idle: {:.1} MiB (ring {} MiB, which the kernel maps twice)", mib(idle), RING >> 20);
+    println!(
+        "idle: {:.1} MiB (ring {} MiB, which the kernel maps twice; the rest {:.1} MiB)",
+        mib(idle),
+        RING >> 20,
+        mib(idle.saturating_sub(2 * RING))
+    );
+    let other = bpftrace(&folder)?;
+    println!("bpftrace with two probes: {:.1} MiB; agentward {:.2} of it", mib(other), idle as f64 / other as f64);
     let mut load = sh::command(peers::python());
     load.arg(script("clients/load.py")).env("SSL_CERT_FILE", folder.join("ca.pem"));
     load.env("STANDIN_URL", format!("https://localhost:{port}"));
@@ -45,6 +53,17 @@ pub fn run() -> Result<()> {
     drop(standin.stdin.take());
     standin.wait()?;
     Ok(())
+}
+
+/// Resident memory of bpftrace at its own defaults while it copies from the doors of a TLS library.
+fn bpftrace(folder: &Path) -> Result<u64> {
+    let library =
+        ["/usr/lib/x86_64-linux-gnu/libssl.so.3", "/usr/lib64/libssl.so.3"].into_iter().find(|path| Path::new(path).exists());
+    let library = library.context("no shared libssl.so.3 on this host")?;
+    let script = folder.join("copy.bt");
+    fs::write(&script, super::capture::SCRIPT.replace("LIB", library))?;
+    let beside = super::bpftrace(&script, &folder.join("copy.out"))?;
+    resident(beside.pid())
 }
 
 fn mib(bytes: u64) -> f64 {

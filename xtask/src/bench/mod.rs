@@ -3,7 +3,9 @@
 mod capture;
 mod decode;
 mod detection;
+mod latency;
 mod memory;
+mod nginx;
 mod policy;
 mod replay;
 
@@ -37,11 +39,13 @@ enum What {
     Expressions(detection::Arguments),
     /// The policy engine beside rsigma, cel, Hyperscan and a bare hash map (installs libhyperscan-dev).
     Policy,
-    /// Resident memory of the daemon, idle and after many exchanges (root).
-    Memory,
     /// The web console on an hour of a busy host: time of a page, delay, cost, memory of the browser. `AGENTWARD_LOAD_SECONDS` and
     /// `AGENTWARD_MEMORY_SECONDS` set how long it looks.
     Console,
+    /// Resident memory of the daemon beside bpftrace, idle and after many exchanges (root).
+    Memory,
+    /// Time from a TLS call to the alert in the sink's file, on an idle host (root).
+    Latency(latency::Arguments),
 }
 
 pub fn run(arguments: &Arguments) -> Result<()> {
@@ -54,6 +58,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         What::Expressions(arguments) => detection::run("expressions", arguments),
         What::Memory => memory::run(),
         What::Console => crate::test::console_load(),
+        What::Latency(arguments) => latency::run(arguments),
     }
 }
 
@@ -106,6 +111,48 @@ fn daemon(folder: &Path, config: &str) -> Result<Beside> {
     )?;
     let mut command = sh::command(build::daemon());
     Beside::start(command.args(["run", "--config"]).arg(file), "ready")
+}
+
+/// bpftrace under a script that says `ready`; it goes on writing to a file that has no name.
+fn bpftrace(script: &Path, out: &Path) -> Result<Beside> {
+    let mut bpftrace = Command::new("bpftrace");
+    bpftrace.args(["-B", "line"]).arg(script).env("BPFTRACE_STRLEN", "200").stdin(Stdio::null());
+    let beside = Beside { child: bpftrace.stdout(std::fs::File::create(out)?).stderr(Stdio::null()).spawn()? };
+    wait_for("bpftrace", || std::fs::read_to_string(out).ok()?.contains("ready").then_some(()))?;
+    std::fs::remove_file(out)?;
+    Ok(beside)
+}
+
+/// Numbers of a running daemon, from its socket.
+struct Status(String);
+
+fn status(folder: &Path) -> Result<Status> {
+    // The daemon renews them four times a second.
+    std::thread::sleep(Duration::from_millis(600));
+    let mut command = sh::command(build::daemon());
+    Ok(Status(sh::output(command.args(["status", "--format", "json", "--config"]).arg(folder.join("agentward.toml")))?))
+}
+
+impl Status {
+    /// The number of this name: the probes' own, else the first.
+    fn number(&self, name: &str) -> f64 {
+        let probes = self.0.find("\"probes\":").map_or("", |at| &self.0[at..]);
+        let text = if probes.contains(&format!("\"{name}\":")) { probes } else { &self.0 };
+        let digits = |rest: &str| rest.trim_start().split(|letter: char| !letter.is_ascii_digit()).next()?.parse().ok();
+        text.split_once(&format!("\"{name}\":")).and_then(|(_, rest)| digits(rest)).unwrap_or(f64::NAN)
+    }
+
+    fn grown(&self, before: &Status, name: &str) -> f64 {
+        self.number(name) - before.number(name)
+    }
+}
+
+/// CPU time of a process: user and system, proc(5) fields 14 and 15. A tick is 10 ms on every Linux that we build for.
+fn cpu_seconds(pid: u32) -> Result<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let (_, fields) = stat.rsplit_once(") ").context("as proc(5) says")?;
+    let fields: Vec<&str> = fields.split(' ').collect();
+    Ok((fields[11].parse::<f64>()? + fields[12].parse::<f64>()?) / 100.0)
 }
 
 fn need_root() -> Result<()> {
