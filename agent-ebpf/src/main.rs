@@ -47,7 +47,7 @@ fn tgid() -> u32 {
     (bpf_get_current_pid_tgid() >> 32) as u32
 }
 
-/// Adds to a counter shared by all CPUs.
+/// Adds to a counter.
 fn count(index: u32, amount: u64) {
     if let Some(cell) = maps::COUNTERS.get_ptr_mut(index) {
         // SAFETY: the map value outlives the program's run and is only ever accessed atomically.

@@ -2,24 +2,35 @@
 
 use agent_wire::{Stdio, counter};
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, HashMap, LruHashMap, ProgramArray, RingBuf};
+use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, ProgramArray, RingBuf};
 
 /// To the daemon. Sized by the loader.
 #[map]
 pub static RING: RingBuf = RingBuf::with_byte_size(16 << 20, 0);
 
+/// By CPU, so that no two fight for a line; added to atomically, because a program may be interrupted by another on its CPU.
 #[map]
-pub static COUNTERS: Array<u64> = Array::with_max_entries(counter::COUNT, 0);
+pub static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(counter::COUNT, 0);
 
-/// Watched processes by tgid; the flags of `agent_wire::tracked`. Key 0 with a flag means everybody.
+/// The verdict on processes by tgid: the flags of `agent_wire::tracked`, none for one that is not wanted.
 #[map]
 pub static TRACKED: HashMap<u32, u32> = HashMap::with_max_entries(65_536, 0);
 
-/// A read call between entry and return, by thread. LRU: longjmp, cancelled threads and killed tasks leave entries behind.
+/// The same for processes that have no verdict yet.
 #[map]
-pub static READS: LruHashMap<u64, Read> = LruHashMap::with_max_entries(16_384, 0);
+pub static UNJUDGED: Array<u32> = Array::with_max_entries(1, 0);
 
-/// The connection that a thread last used, to learn its fd from the system calls in between.
+/// Hits of unwanted processes by library.
+#[map]
+pub static SPENT: Array<u64> = Array::with_max_entries(agent_wire::LIBRARIES, 0);
+
+/// Not zero while the daemon sleeps on the ring.
+#[map]
+pub static SLEEPS: Array<u64> = Array::with_max_entries(1, 0);
+
+/// The connection that a thread last used, to learn its fd from the system calls in between, and its read and system call under
+/// way. LRU: killed
+/// tasks leave entries behind.
 #[map]
 pub static INSIDE: LruHashMap<u64, Inside> = LruHashMap::with_max_entries(16_384, 0);
 
@@ -27,9 +38,9 @@ pub static INSIDE: LruHashMap<u64, Inside> = LruHashMap::with_max_entries(16_384
 #[map]
 pub static CONNECTIONS: LruHashMap<ConnectionKey, ConnectionState> = LruHashMap::with_max_entries(65_536, 0);
 
-/// A system call between enter and exit, by thread.
+/// Sockets that a TLS library reads and writes itself, by process and descriptor.
 #[map]
-pub static SYSCALLS: LruHashMap<u64, Syscall> = LruHashMap::with_max_entries(16_384, 0);
+pub static TLS_SOCKETS: LruHashMap<ConnectionKey, u64> = LruHashMap::with_max_entries(16_384, 0);
 
 /// Plaintext sockets and pipes by process and open file.
 #[map]
@@ -73,13 +84,19 @@ pub struct ConnectionState {
     pub votes: u8,
 }
 
+/// A read call between entry and return.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Read {
     pub object: u64,
     pub buffer: u64,
     pub length_at: u64,
+    /// 0: none is under way.
     pub stack: u64,
+}
+
+impl Read {
+    pub const NONE: Read = Read { object: 0, buffer: 0, length_at: 0, stack: 0 };
 }
 
 #[repr(C)]
@@ -90,15 +107,23 @@ pub struct Inside {
     pub received: i32,
     /// A write waits for the first send that follows it.
     pub wants_send: u32,
+    pub read: Read,
+    pub call: Syscall,
 }
 
+/// A system call between enter and exit.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Syscall {
     pub buffer: u64,
     pub length: u64,
+    /// -1: none is under way.
     pub fd: i32,
     pub vectors: u32,
+}
+
+impl Syscall {
+    pub const NONE: Syscall = Syscall { buffer: 0, length: 0, fd: -1, vectors: 0 };
 }
 
 #[repr(C)]

@@ -8,8 +8,8 @@ use aya_ebpf::macros::tracepoint;
 use aya_ebpf::programs::TracePointContext;
 
 use crate::descriptor::{Descriptor, Sort};
-use crate::maps::{ConnectionKey, FILES, FileState, INSIDE, Inside, RING, STDIO, SYSCALLS, Syscall};
-use crate::tls::{Part, bind, connection, emit, watched};
+use crate::maps::{ConnectionKey, FILES, FileState, INSIDE, Inside, RING, STDIO, Syscall, TLS_SOCKETS};
+use crate::tls::{Part, bind, connection, emit, inside, socket, wake, watched};
 use crate::{count, header, tgid};
 
 /// `EAGAIN`: the socket took nothing.
@@ -34,8 +34,14 @@ const UNWANTED: u32 = 2;
 /// Calls on a pipe or socket that may pass before it must have begun to speak: servers greet on their output before the first request.
 const TRIES: u32 = 16;
 
+#[inline(always)]
 fn enter(context: &TracePointContext, buffer_at: usize, length_at: usize, vectors: u32) -> u32 {
-    if !watched(tracked::CONTENT) {
+    enter_for(tracked::CONTENT, context, buffer_at, length_at, vectors)
+}
+
+#[inline(always)]
+fn enter_for(flags: u32, context: &TracePointContext, buffer_at: usize, length_at: usize, vectors: u32) -> u32 {
+    if !watched(flags) {
         return 0;
     }
     // SAFETY: the offsets are those of the events' formats: arguments of eight bytes from 16 on.
@@ -46,28 +52,43 @@ fn enter(context: &TracePointContext, buffer_at: usize, length_at: usize, vector
             context.read_at::<u64>(length_at).unwrap_or(0),
         )
     };
-    let call = Syscall { buffer, length, fd: fd as i32, vectors };
-    let _ = SYSCALLS.insert(bpf_get_current_pid_tgid(), call, 0);
+    if let Some(inside) = inside(bpf_get_current_pid_tgid()) {
+        // SAFETY: the entry belongs to this thread.
+        unsafe { (*inside).call = Syscall { buffer, length, fd: fd as i32, vectors } };
+    }
     0
 }
 
-/// The call that this thread entered, and what it returned.
-fn leave(context: &TracePointContext) -> Option<(u64, Syscall, i64)> {
-    let thread = bpf_get_current_pid_tgid();
-    // SAFETY: plain values; copied before the entry is removed.
-    let call = (unsafe { SYSCALLS.get(thread) }).copied()?;
-    let _ = SYSCALLS.remove(thread);
+/// What is known of this thread, the call that it entered, and what that returned.
+#[inline(always)]
+fn leave(context: &TracePointContext) -> Option<(*mut Inside, Syscall, i64)> {
+    let inside = INSIDE.get_ptr_mut(bpf_get_current_pid_tgid())?;
+    // SAFETY: the entry belongs to this thread.
+    let call = unsafe { (*inside).call };
+    if call.fd < 0 {
+        return None;
+    }
+    // SAFETY: as above.
+    unsafe { (*inside).call.fd = -1 };
     // SAFETY: `ret` stands at 16 in every sys_exit event.
     let returned = unsafe { context.read_at::<i64>(16) }.ok()?;
-    Some((thread, call, returned))
+    Some((inside, call, returned))
+}
+
+/// True for a socket that a TLS library reads and writes itself: what passes there is no plaintext.
+#[inline(always)]
+fn carries_tls(fd: i32) -> bool {
+    // SAFETY: plain values.
+    unsafe { TLS_SOCKETS.get(socket(fd)) }.is_some()
 }
 
 /// A send after (or inside) a write tells the write's fd.
 #[inline(always)]
 fn sent(context: &TracePointContext) -> u32 {
-    let Some((thread, call, returned)) = leave(context) else { return 0 };
-    plaintext(&call, returned, FLAG_OUT);
-    let Some(inside) = INSIDE.get_ptr_mut(thread) else { return 0 };
+    let Some((inside, call, returned)) = leave(context) else { return 0 };
+    if !carries_tls(call.fd) {
+        plaintext(&call, returned, FLAG_OUT);
+    }
     // SAFETY: the entry belongs to this thread.
     let inside = unsafe { &mut *inside };
     if inside.wants_send == 0 {
@@ -90,17 +111,21 @@ fn sent(context: &TracePointContext) -> u32 {
 /// The last receive of a thread feeds the read that returns next.
 #[inline(always)]
 fn received(context: &TracePointContext) -> u32 {
-    let Some((thread, call, returned)) = leave(context) else { return 0 };
+    let Some((inside, call, returned)) = leave(context) else { return 0 };
     if returned <= 0 {
         return 0;
     }
-    plaintext(&call, returned, 0);
-    if let Some(inside) = INSIDE.get_ptr_mut(thread) {
-        // SAFETY: the entry belongs to this thread.
-        unsafe { (*inside).received = call.fd };
-    } else {
-        let _ = INSIDE.insert(thread, Inside { object: 0, received: call.fd, wants_send: 0 }, 0);
+    // SAFETY: the entry belongs to this thread.
+    let inside = unsafe { &mut *inside };
+    if !carries_tls(call.fd) {
+        if inside.read.stack != 0 {
+            // Received inside of a read of a TLS library: the library's own socket.
+            let _ = TLS_SOCKETS.insert(socket(call.fd), inside.object, 0);
+        } else {
+            plaintext(&call, returned, 0);
+        }
     }
+    inside.received = call.fd;
     0
 }
 
@@ -139,7 +164,7 @@ pub fn vector_enter(context: TracePointContext) -> u32 {
 /// `connect(fd, address, length)`.
 #[tracepoint]
 pub fn connect_enter(context: TracePointContext) -> u32 {
-    enter(&context, 24, 32, BUFFER)
+    enter_for(tracked::CONTENT | tracked::CONNECTS, &context, 24, 32, BUFFER)
 }
 
 #[tracepoint]
@@ -171,7 +196,7 @@ fn address(context: &TracePointContext, kind: u16) -> u32 {
             unsafe { bpf_probe_read_user((&raw mut record.address).cast(), 16, call.buffer as *const _) };
         }
     }
-    if RING.output::<SocketAddress>(&record, 0).is_err() {
+    if RING.output::<SocketAddress>(&record, wake()).is_err() {
         count(counter::EVENTS_LOST, 1);
     }
     0
@@ -185,12 +210,15 @@ pub fn close_enter(context: TracePointContext) -> u32 {
     }
     // SAFETY: the offset is that of the event's format.
     let Ok(fd) = (unsafe { context.read_at::<u64>(16) }) else { return 0 };
+    if carries_tls(fd as i32) {
+        let _ = TLS_SOCKETS.remove(socket(fd as i32));
+    }
     // Regular files are closed all the time and mean nothing here.
     if Descriptor::of(fd as i32).is_none_or(|open| open.sort() == Sort::Other) {
         return 0;
     }
     let record = SocketAddress { header: header(kind::FD_CLOSE, 0, 0), fd: fd as i32, ..Default::default() };
-    if RING.output::<SocketAddress>(&record, 0).is_err() {
+    if RING.output::<SocketAddress>(&record, wake()).is_err() {
         count(counter::EVENTS_LOST, 1);
     }
     0

@@ -1,6 +1,6 @@
 //! fork, exec and exit of every process: who is an agent is decided by the daemon, descent is inherited here.
 
-use agent_wire::{ARGV_BYTES, ARGV_COUNT, Argv, Fork, Header, NAME, Named, counter, kind};
+use agent_wire::{ARGV_BYTES, ARGV_COUNT, Argv, Fork, Header, NAME, Named, counter, kind, tracked};
 use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::generated::{
     bpf_get_current_cgroup_id, bpf_get_current_uid_gid, bpf_probe_read_kernel_str, bpf_probe_read_user, bpf_probe_read_user_str,
@@ -10,7 +10,8 @@ use aya_ebpf::programs::TracePointContext;
 
 use crate::maps::{RING, STDIO, TRACKED};
 use crate::plain::note_stdio;
-use crate::{count, header};
+use crate::tls::wake;
+use crate::{count, header, tgid};
 
 /// `sched:sched_process_fork`: `parent_pid` at 12, `child_pid` at 20. It fires for threads too: the daemon tells them apart.
 #[tracepoint]
@@ -19,7 +20,7 @@ pub fn process_fork(context: TracePointContext) -> u32 {
     let Ok(child) = (unsafe { context.read_at::<u32>(20) }) else { return 0 };
     let parent = header(kind::FORK, 0, 0);
     // SAFETY: plain values.
-    let tracked = unsafe { TRACKED.get(parent.tgid) }.copied().unwrap_or(0);
+    let tracked = unsafe { TRACKED.get(parent.tgid) }.copied().unwrap_or(0) & tracked::INHERITED;
     if tracked != 0 {
         // Before the child runs: its first call is already watched.
         let _ = TRACKED.insert(child, tracked, 0);
@@ -32,7 +33,7 @@ pub fn process_fork(context: TracePointContext) -> u32 {
         let _ = STDIO.insert(child, stdio, 0);
     }
     let record = Fork { header: parent, child, tracked };
-    if RING.output::<Fork>(&record, 0).is_err() {
+    if RING.output::<Fork>(&record, wake()).is_err() {
         count(counter::EVENTS_LOST, 1);
     }
     0
@@ -60,7 +61,10 @@ pub fn process_exec(context: TracePointContext) -> u32 {
         (*record).word = bpf_get_current_uid_gid() as u32;
         (*record).parent = 0;
     }
-    entry.submit(0);
+    // A watched process's libraries are to be probed before it speaks.
+    // SAFETY: plain values.
+    let known = unsafe { TRACKED.get(tgid()) }.is_some_and(|flags| flags & tracked::CONTENT != 0);
+    entry.submit(if known { 0 } else { wake() });
     0
 }
 
@@ -104,7 +108,7 @@ fn arguments(context: &TracePointContext, offset: usize) -> u32 {
     }
     // SAFETY: the reservation is a whole `Argv`.
     unsafe { (*record).header = header(kind::ARGV, 0, used as u32) };
-    entry.submit(0);
+    entry.submit(wake());
     0
 }
 
@@ -120,7 +124,7 @@ pub fn process_exit(_context: TracePointContext) -> u32 {
     }
     let _ = TRACKED.remove(gone.tgid);
     let _ = STDIO.remove(gone.tgid);
-    if RING.output::<Header>(&gone, 0).is_err() {
+    if RING.output::<Header>(&gone, wake()).is_err() {
         count(counter::EVENTS_LOST, 1);
     }
     0

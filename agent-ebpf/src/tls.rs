@@ -1,8 +1,8 @@
 //! TLS libraries: reads at entry and return, writes at entry, what binds an object to a socket and a name.
 
 use agent_wire::{
-    Chunk, ChunkHead, Connection, FLAG_OUT, FLAG_TRUNCATED, LARGE, MEDIUM, NAME, Named, SMALL, counter, kind, loss, result,
-    source, tracked,
+    COOKIE_LIBRARY, COOKIE_OWN, Chunk, ChunkHead, Connection, FLAG_OUT, FLAG_TRUNCATED, LARGE, LIBRARIES, MEDIUM, NAME, Named,
+    SMALL, counter, kind, loss, result, source, tracked,
 };
 use aya_ebpf::EbpfContext;
 use aya_ebpf::cty::c_void;
@@ -10,10 +10,13 @@ use aya_ebpf::helpers::generated::{
     bpf_copy_from_user, bpf_get_attach_cookie, bpf_ktime_get_boot_ns, bpf_loop, bpf_probe_read_user, bpf_probe_read_user_str,
 };
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_probe_read_user as read_user};
-use aya_ebpf::macros::{uprobe, uretprobe};
-use aya_ebpf::programs::{ProbeContext, RetProbeContext};
+use aya_ebpf::macros::{tracepoint, uprobe, uretprobe};
+use aya_ebpf::programs::{ProbeContext, RetProbeContext, TracePointContext};
 
-use crate::maps::{CONNECTIONS, ConnectionKey, ConnectionState, INSIDE, Inside, NOWHERE, READS, RING, Read, TRACKED};
+use crate::maps::{
+    CONNECTIONS, ConnectionKey, ConnectionState, INSIDE, Inside, NOWHERE, RING, Read, SLEEPS, SPENT, Syscall, TLS_SOCKETS,
+    TRACKED, UNJUDGED,
+};
 use crate::{count, count_filtered, header, tgid};
 
 /// Most bytes read of one call; set by the loader.
@@ -23,11 +26,39 @@ static CALL_BYTES: u32 = 4 << 20;
 /// `SSL_CTRL_SET_TLSEXT_HOSTNAME` of openssl/tls1.h.
 const CTRL_SET_HOSTNAME: u64 = 55;
 
+/// What is wanted of the current process: the verdict on it, else the one on processes that nobody has judged yet.
+#[inline(always)]
 pub(crate) fn watched(flag: u32) -> bool {
-    let everybody = 0_u32;
+    verdict() & flag != 0
+}
+
+#[inline(always)]
+fn verdict() -> u32 {
     // SAFETY: map values are plain integers; a concurrent update gives the old or the new one.
-    let all = unsafe { TRACKED.get(everybody) }.is_some_and(|flags| flags & flag != 0);
-    all || unsafe { TRACKED.get(tgid()) }.is_some_and(|flags| flags & flag != 0)
+    match unsafe { TRACKED.get(tgid()) } {
+        Some(flags) => *flags,
+        None => UNJUDGED.get(0).copied().unwrap_or(0),
+    }
+}
+
+/// False for a hit of a link that is not the one that counts in this process: a library may be probed machine-wide and in the process
+/// alone for the moment between the two.
+#[inline(always)]
+pub(crate) fn counts(verdict: u32, cookie: u64) -> bool {
+    let own = verdict & tracked::own((cookie >> COOKIE_LIBRARY) as u32 & (LIBRARIES - 1)) != 0;
+    own == (cookie & COOKIE_OWN != 0)
+}
+
+/// A hit of a process that is not wanted: on the account of its library, whose machine-wide probes end when it is spent.
+#[inline(always)]
+fn unwanted<C: EbpfContext>(context: &C) -> u32 {
+    count_filtered();
+    let slot = (cookie(context) >> COOKIE_LIBRARY) as u32 & (LIBRARIES - 1);
+    if let Some(spent) = SPENT.get_ptr_mut(slot) {
+        // SAFETY: the map value outlives the program's run and is only ever accessed atomically.
+        unsafe { core::intrinsics::atomic_xadd::<u64, u64, { core::intrinsics::AtomicOrdering::Relaxed }>(spent, 1) };
+    }
+    0
 }
 
 /// See the module comment of `main`: the call is never taken.
@@ -48,6 +79,10 @@ fn cookie<C: EbpfContext>(context: &C) -> u64 {
 
 fn key(object: u64) -> ConnectionKey {
     ConnectionKey { object, tgid: tgid(), pad: 0 }
+}
+
+pub(crate) fn socket(fd: i32) -> ConnectionKey {
+    key(fd as u32 as u64)
 }
 
 /// The state of a connection, made when it is first seen.
@@ -79,21 +114,21 @@ pub(crate) fn connection(object: u64) -> Option<*mut ConnectionState> {
 pub fn tls_read_enter(context: ProbeContext) -> u32 {
     guard(&context);
     if !watched(tracked::CONTENT) {
-        count_filtered();
-        return 0;
+        return unwanted(&context);
     }
-    let thread = bpf_get_current_pid_tgid();
     let (Some(object), Some(buffer)) = (context.arg::<u64>(0), context.arg::<u64>(1)) else { return 0 };
     // SAFETY: the context of a probe is the saved registers.
     let stack = unsafe { (*context.regs).rsp };
+    let Some(inside) = inside(bpf_get_current_pid_tgid()) else { return 0 };
+    // SAFETY: the entry belongs to this thread.
+    let inside = unsafe { &mut *inside };
     // Only the outermost call emits: a nested one stands deeper on the stack. An entry left over from a longjmp stands as deep or deeper.
-    // SAFETY: plain values.
-    if unsafe { READS.get(thread) }.is_some_and(|open| stack < open.stack) {
+    if stack < inside.read.stack {
         return 0;
     }
-    let read = Read { object, buffer, length_at: context.arg::<u64>(3).unwrap_or(0), stack };
-    let _ = READS.insert(thread, read, 0);
-    mark(thread, object, 0);
+    inside.read = Read { object, buffer, length_at: context.arg::<u64>(3).unwrap_or(0), stack };
+    inside.object = object;
+    inside.wants_send = 0;
     0
 }
 
@@ -114,24 +149,31 @@ pub fn tls_read_return_sleepable(context: RetProbeContext) -> u32 {
 #[inline(always)]
 fn read_return<const SLEEP: bool>(context: &RetProbeContext) -> u32 {
     let thread = bpf_get_current_pid_tgid();
-    // SAFETY: plain values; copied before the entry is removed.
-    let Some(read) = (unsafe { READS.get(thread) }).copied() else {
+    let known = INSIDE.get_ptr_mut(thread);
+    // SAFETY: the entry belongs to this thread.
+    let read = known.map_or(Read::NONE, |inside| unsafe { (*inside).read });
+    if read.stack == 0 {
         if watched(tracked::CONTENT) {
             count(counter::UNPAIRED, 1);
         }
         return 0;
-    };
+    }
     // SAFETY: the context of a probe is the saved registers.
     let stack = unsafe { (*context.regs).rsp };
     if stack < read.stack {
         return 0;
     }
-    let _ = READS.remove(thread);
-    let cookie = cookie(context);
+    let Some(inside) = known else { return 0 };
+    // SAFETY: the entry belongs to this thread.
+    let received = unsafe {
+        (*inside).read.stack = 0;
+        (*inside).received
+    };
     let returned = context.ret::<u64>() as i32;
     if returned <= 0 {
         return 0;
     }
+    let cookie = cookie(context);
     let length = if (cookie >> 8) as u8 == result::POINTER_4 {
         // SAFETY: the helper checks the address.
         unsafe { read_user(read.length_at as *const u64) }.unwrap_or(0)
@@ -139,7 +181,7 @@ fn read_return<const SLEEP: bool>(context: &RetProbeContext) -> u32 {
         returned as u64
     };
     let Some(state) = connection(read.object) else { return 0 };
-    bind_received(thread, read.object, state);
+    bind_received(received, read.object, state);
     // SAFETY: the map value stays valid for this run.
     let (generation, offset, fd) = unsafe { ((*state).generation, (*state).inward, (*state).fd) };
     // The offset moves before any reservation: what cannot be reserved is a hole of known size.
@@ -163,12 +205,15 @@ pub fn tls_write_enter_sleepable(context: ProbeContext) -> u32 {
 
 #[inline(always)]
 fn write_enter<const SLEEP: bool>(context: &ProbeContext) -> u32 {
-    if !watched(tracked::CONTENT) {
-        count_filtered();
-        return 0;
+    let verdict = verdict();
+    if verdict & tracked::CONTENT == 0 {
+        return unwanted(context);
     }
     let thread = bpf_get_current_pid_tgid();
     let cookie = cookie(context);
+    if !counts(verdict, cookie) {
+        return 0;
+    }
     let (Some(object), Some(buffer), Some(mut length)) = (context.arg::<u64>(0), context.arg::<u64>(1), context.arg::<u64>(2))
     else {
         return 0;
@@ -218,6 +263,7 @@ pub fn tls_set_fd(context: ProbeContext) -> u32 {
         let seen = unsafe { &mut *state };
         seen.exact = 1;
         bind(object, seen, fd as i32);
+        let _ = TLS_SOCKETS.insert(socket(fd as i32), object, 0);
     }
     0
 }
@@ -271,6 +317,9 @@ pub fn tls_free(context: ProbeContext) -> u32 {
     // SAFETY: plain values; copied before the entry is removed.
     let Some(state) = (unsafe { CONNECTIONS.get(key) }).copied() else { return 0 };
     let _ = CONNECTIONS.remove(key);
+    if state.fd >= 0 {
+        let _ = TLS_SOCKETS.remove(socket(state.fd));
+    }
     if state.out + state.inward > 0 {
         report(kind::CLOSE, object, &state, 0, 0, 0, 0);
     }
@@ -283,28 +332,38 @@ pub fn empty_enter(_context: ProbeContext) -> u32 {
     0
 }
 
+#[tracepoint]
+pub fn empty_event(_context: TracePointContext) -> u32 {
+    0
+}
+
 #[uretprobe]
 pub fn empty_return(_context: RetProbeContext) -> u32 {
     0
 }
 
+/// The thread's entry, made at its first call and kept: a thread that works pays for no insertion.
+#[inline(always)]
+pub(crate) fn inside(thread: u64) -> Option<*mut Inside> {
+    if let Some(known) = INSIDE.get_ptr_mut(thread) {
+        return Some(known);
+    }
+    let _ = INSIDE.insert(thread, Inside { object: 0, received: -1, wants_send: 0, read: Read::NONE, call: Syscall::NONE }, 0);
+    INSIDE.get_ptr_mut(thread)
+}
+
 fn mark(thread: u64, object: u64, wants_send: u32) {
-    if let Some(inside) = INSIDE.get_ptr_mut(thread) {
+    if let Some(inside) = inside(thread) {
         // SAFETY: the entry belongs to this thread.
         unsafe {
             (*inside).object = object;
             (*inside).wants_send = wants_send;
         }
-        return;
     }
-    let _ = INSIDE.insert(thread, Inside { object, received: -1, wants_send }, 0);
 }
 
 /// A read that returned data was fed by this thread's last receive: nested or just before (memory BIO).
-fn bind_received(thread: u64, object: u64, state: *mut ConnectionState) {
-    // SAFETY: plain values.
-    let Some(inside) = (unsafe { INSIDE.get(thread) }) else { return };
-    let fd = inside.received;
+fn bind_received(fd: i32, object: u64, state: *mut ConnectionState) {
     // SAFETY: the map value stays valid for this run.
     let seen = unsafe { &mut *state };
     if fd >= 0 && seen.exact == 0 && seen.fd != fd {
@@ -341,12 +400,12 @@ fn server_name(object: u64, name: u64, limit: u32) {
         (*record).word = 0;
         (*record).parent = 0;
     }
-    entry.submit(0);
+    entry.submit(wake());
 }
 
 fn report(kind: u16, object: u64, state: &ConnectionState, fd: i32, offset: u64, bytes: u64, cause: u32) {
     let record = Connection { header: header(kind, 0, 0), object, generation: state.generation, offset, bytes, fd, cause };
-    if RING.output::<Connection>(&record, 0).is_err() {
+    if RING.output::<Connection>(&record, wake()).is_err() {
         count(counter::EVENTS_LOST, 1);
     }
 }
@@ -450,12 +509,24 @@ fn chunk<const N: usize, const SLEEP: bool>(part: &Part, buffer: u64, at: u64, l
     count(counter::DELIVERED_BYTES, u64::from(length));
 }
 
-/// The daemon polls every few milliseconds; it is woken early only when much waits.
-fn wake() -> u64 {
+/// The daemon looks every few milliseconds; it is woken early only when much waits, and only when it sleeps: a wake-up costs an
+/// interrupt, and one that is behind needs none.
+#[inline(always)]
+pub(crate) fn wake() -> u64 {
     const NO_WAKEUP: u64 = 1;
     const FORCE_WAKEUP: u64 = 2;
     const WAITING: u64 = 256 << 10;
-    if RING.query(0) > WAITING { FORCE_WAKEUP } else { NO_WAKEUP }
+    const AVAILABLE: u64 = 0;
+    let Some(sleeps) = SLEEPS.get_ptr_mut(0) else { return NO_WAKEUP };
+    // SAFETY: one word that is only read or replaced whole; two that see it set wake twice, which harms nothing.
+    unsafe {
+        if core::ptr::read_volatile(sleeps) == 0 || RING.query(AVAILABLE) < WAITING {
+            return NO_WAKEUP;
+        }
+        core::ptr::write_volatile(sleeps, 0);
+    }
+    count(counter::WOKEN, 1);
+    FORCE_WAKEUP
 }
 
 fn lost(part: &Part, offset: u64, bytes: u64, cause: u32) {
@@ -468,7 +539,7 @@ fn lost(part: &Part, offset: u64, bytes: u64, cause: u32) {
         fd: part.fd,
         cause,
     };
-    if RING.output::<Connection>(&record, 0).is_err() {
+    if RING.output::<Connection>(&record, wake()).is_err() {
         count(counter::EVENTS_LOST, 1);
     }
 }

@@ -47,6 +47,12 @@ pub const fn cookie(source: u8, result: u8) -> u64 {
     source as u64 | (result as u64) << 8
 }
 
+/// Bits 16 to 23 of an attach cookie number the library: [`LIBRARIES`] accounts, which later ones share.
+pub const COOKIE_LIBRARY: u32 = 16;
+pub const LIBRARIES: u32 = 256;
+/// The link is for one process alone.
+pub const COOKIE_OWN: u64 = 1 << 24;
+
 /// Start of every record.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
@@ -179,6 +185,8 @@ pub mod counter {
     pub const RETRIED: u32 = 12;
     /// Chunks attempted: delivered plus every loss.
     pub const CHUNKS: u32 = 13;
+    /// Times that the kernel side woke the daemon before its time.
+    pub const WOKEN: u32 = 14;
     pub const COUNT: u32 = 16;
 }
 
@@ -242,4 +250,14 @@ pub mod tracked {
     pub const CONTENT: u32 = 1;
     /// Its plaintext sockets and pipes, too.
     pub const SYSCALLS: u32 = 2;
+    /// Nothing but whom it connects to: it may become an agent yet.
+    pub const CONNECTS: u32 = 4;
+    /// What a child inherits.
+    pub const INHERITED: u32 = CONTENT | SYSCALLS;
+
+    /// This library is probed in the process by links of its own: hits of machine-wide ones are not its. Libraries far apart share a
+    /// bit, which matters to a process that has both of them, one probed each way.
+    pub const fn own(library: u32) -> u32 {
+        1 << (8 + library % 24)
+    }
 }

@@ -16,7 +16,7 @@ use crate::base::{ActionId, KeyedHash, Timestamp, Value};
 use crate::correlate::{Step, WorkflowId};
 
 /// Steps remembered for the chains of alerts.
-const REMEMBERED: usize = 50_000;
+const REMEMBERED: usize = 8_192;
 
 /// Longest chain of an alert.
 const CHAIN: usize = 32;

@@ -4,10 +4,14 @@ use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::os::fd::{AsRawFd, RawFd};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::Sender;
 
 use agent_wire::{counter, layout};
-use aya::maps::{Array, HashMap as BpfHashMap, MapData, RingBuf};
-use aya::programs::uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeLinkId, UProbeScope};
+use aya::maps::{Array, HashMap as BpfHashMap, MapData, PerCpuArray, RingBuf};
+use aya::programs::trace_point::TracePointLink;
+use aya::programs::uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeLink, UProbeScope};
 use aya::programs::{TracePoint, UProbe};
 use aya::{Ebpf, EbpfLoader};
 
@@ -73,6 +77,9 @@ const PROCESS_EVENTS: &[(&str, &str, &str)] = &[
     ("execveat_enter", "syscalls", "sys_enter_execveat"),
 ];
 
+/// Stands in for the others where only the cost of being called is measured.
+const EMPTY_EVENT: (&str, &str, &str) = ("empty_event", "", "");
+
 /// System calls that bind connections to sockets.
 const SOCKET_EVENTS: &[(&str, &str, &str)] = &[
     ("write_enter", "syscalls", "sys_enter_write"),
@@ -100,10 +107,11 @@ const SOCKET_EVENTS: &[(&str, &str, &str)] = &[
     ("close_enter", "syscalls", "sys_enter_close"),
 ];
 
-/// One attached program.
-pub(super) struct Link {
-    program: Program,
-    id: UProbeLinkId,
+/// One attached program: detached when it is dropped.
+#[expect(dead_code, reason = "held for what its end does")]
+pub(super) enum Link {
+    Uprobe(UProbeLink),
+    Event(TracePointLink),
 }
 
 pub(super) struct Kernel {
@@ -111,13 +119,22 @@ pub(super) struct Kernel {
     pub(super) ring: RingBuf<MapData>,
     tracked: BpfHashMap<MapData, u32, u32>,
     stdio: BpfHashMap<MapData, u32, [u64; 2]>,
-    counters: Array<MapData, u64>,
-    pub(super) sleepable: bool,
+    unjudged: Array<MapData, u32>,
+    spent: Array<MapData, u64>,
+    sleeps: Array<MapData, u64>,
+    counters: PerCpuArray<MapData, u64>,
+    sleepable: bool,
+    /// Only programs that do nothing are attached.
+    empty: bool,
+    reaper: Sender<Vec<Link>>,
+    /// Lots of links that were given to the reaper, and those that are gone.
+    dying: u64,
+    dead: Arc<AtomicU64>,
 }
 
 impl Kernel {
     /// Loads and verifies every program; attaches nothing.
-    pub(super) fn load(ring_bytes: u32, call_bytes: u32) -> Result<Kernel, StartError> {
+    pub(super) fn load(ring_bytes: u32, call_bytes: u32, empty: bool) -> Result<Kernel, StartError> {
         if OBJECT.is_empty() {
             return Err(StartError::NoObject);
         }
@@ -134,7 +151,7 @@ impl Kernel {
             loaded.load().map_err(|error| StartError::refused(program.name(sleepable), &error))?;
         }
         let mut loaded = HashMap::new();
-        for (name, _, _) in PROCESS_EVENTS.iter().chain(SOCKET_EVENTS) {
+        for (name, _, _) in PROCESS_EVENTS.iter().chain(SOCKET_EVENTS).chain(&[EMPTY_EVENT]) {
             if loaded.insert(*name, ()).is_none() {
                 let program: &mut TracePoint = named(&mut object, name)?;
                 program.load().map_err(|error| StartError::refused(name, &error))?;
@@ -143,17 +160,48 @@ impl Kernel {
         let ring = take(&mut object, "RING")?;
         let tracked = take(&mut object, "TRACKED")?;
         let stdio = take(&mut object, "STDIO")?;
+        let unjudged = take(&mut object, "UNJUDGED")?;
+        let spent = take(&mut object, "SPENT")?;
+        let sleeps = take(&mut object, "SLEEPS")?;
         let counters = take(&mut object, "COUNTERS")?;
-        Ok(Kernel { object, ring, tracked, stdio, counters, sleepable })
+        // The kernel waits for every CPU before a probe is gone: nobody else needs to.
+        let (reaper, given) = std::sync::mpsc::channel::<Vec<Link>>();
+        let dead = Arc::new(AtomicU64::new(0));
+        let counted = dead.clone();
+        std::thread::Builder::new()
+            .name("detach".into())
+            .spawn(move || {
+                for links in given {
+                    drop(links);
+                    counted.fetch_add(1, Ordering::Release);
+                }
+            })
+            .map_err(|error| StartError::refused("start a thread", &error))?;
+        Ok(Kernel { object, ring, tracked, stdio, unjudged, spent, sleeps, counters, sleepable, empty, reaper, dying: 0, dead })
     }
 
     /// Events that every mode needs.
-    pub(super) fn attach_events(&mut self) -> Result<(), StartError> {
-        for (name, category, event) in PROCESS_EVENTS.iter().chain(SOCKET_EVENTS) {
-            let program: &mut TracePoint = named(&mut self.object, name)?;
-            program.attach(category, event).map_err(|error| StartError::refused(event, &error))?;
+    pub(super) fn attach_process_events(&mut self) -> Result<Vec<Link>, StartError> {
+        self.attach_events(PROCESS_EVENTS)
+    }
+
+    /// System calls of everybody; the programs look at those of watched processes.
+    pub(super) fn attach_socket_events(&mut self) -> Result<Vec<Link>, StartError> {
+        if !self.empty {
+            return self.attach_events(SOCKET_EVENTS);
         }
-        Ok(())
+        let events: Vec<_> = SOCKET_EVENTS.iter().map(|(_, category, event)| (EMPTY_EVENT.0, *category, *event)).collect();
+        self.attach_events(&events)
+    }
+
+    fn attach_events(&mut self, events: &[(&str, &str, &str)]) -> Result<Vec<Link>, StartError> {
+        let mut links = Vec::with_capacity(events.len());
+        for (name, category, event) in events {
+            let program: &mut TracePoint = named(&mut self.object, name)?;
+            let id = program.attach(category, event).map_err(|error| StartError::refused(event, &error))?;
+            links.push(Link::Event(program.take_link(id).map_err(|error| StartError::refused(event, &error))?));
+        }
+        Ok(links)
     }
 
     /// Attaches to a file offset of `target`, which may be a `/proc/self/fd` path: the kernel takes the inode.
@@ -165,29 +213,52 @@ impl Kernel {
         pid: Option<NonZeroU32>,
         cookie: u64,
     ) -> Result<Link, StartError> {
-        let loaded: &mut UProbe = named(&mut self.object, program.name(self.sleepable))?;
+        let program = if !self.empty {
+            program
+        } else if program == Program::ReadReturn {
+            Program::EmptyReturn
+        } else {
+            Program::EmptyEnter
+        };
+        let name = program.name(self.sleepable);
+        let loaded: &mut UProbe = named(&mut self.object, name)?;
         let point = UProbeAttachPoint { location: UProbeAttachLocation::AbsoluteOffset(offset), cookie: Some(cookie) };
         let scope = pid.map_or(UProbeScope::AllProcesses, UProbeScope::OneProcess);
-        let id =
-            loaded.attach(point, target, scope).map_err(|error| StartError::refused(program.name(self.sleepable), &error))?;
-        Ok(Link { program, id })
+        let id = loaded.attach(point, target, scope).map_err(|error| StartError::refused(name, &error))?;
+        loaded.take_link(id).map(Link::Uprobe).map_err(|error| StartError::refused(name, &error))
     }
 
-    pub(super) fn detach(&mut self, link: Link) {
-        if let Ok(program) = named::<UProbe>(&mut self.object, link.program.name(self.sleepable)) {
-            // Already gone is as good as detached.
-            let _ = program.detach(link.id);
-        }
+    /// Ends links without waiting for it.
+    pub(super) fn detach(&mut self, links: Vec<Link>) {
+        self.dying += 1;
+        // The thread ends with this object only.
+        let _ = self.reaper.send(links);
     }
 
-    /// `pid` 0 stands for everybody.
-    pub(super) fn track(&mut self, pid: u32, flags: u32) {
-        // A full map means 65,536 watched processes: the newcomer stays unseen and shows in the coverage.
+    /// True when no ended link is left in the kernel.
+    pub(super) fn is_settled(&self) -> bool {
+        self.dead.load(Ordering::Acquire) == self.dying
+    }
+
+    /// The verdict on a process: flags of `agent_wire::tracked`.
+    pub(super) fn judge(&mut self, pid: u32, flags: u32) {
+        // A full map means 65,536 judged processes: the newcomer is treated like those that nobody has judged.
         let _ = self.tracked.insert(pid, flags, 0);
     }
 
-    pub(super) fn untrack(&mut self, pid: u32) {
-        let _ = self.tracked.remove(&pid);
+    /// What is wanted of processes without a verdict.
+    pub(super) fn judge_others(&mut self, flags: u32) {
+        let _ = self.unjudged.set(0, flags, 0);
+    }
+
+    /// Hits of unwanted processes in a library since the start.
+    pub(super) fn spent(&self, account: u32) -> u64 {
+        self.spent.get(&account, 0).unwrap_or(0)
+    }
+
+    /// Tells the kernel side whether a wake-up is of use.
+    pub(super) fn sleeps(&mut self, sleeps: bool) {
+        let _ = self.sleeps.set(0, u64::from(sleeps), 0);
     }
 
     /// Inodes of the standard input and output of a process that runs already.
@@ -198,7 +269,7 @@ impl Kernel {
 
     /// `agent_wire::counter` by index.
     pub(super) fn counters(&self) -> Vec<u64> {
-        (0..counter::COUNT).map(|index| self.counters.get(&index, 0).unwrap_or(0)).collect()
+        (0..counter::COUNT).map(|index| self.counters.get(&index, 0).map_or(0, |cells| cells.iter().sum())).collect()
     }
 
     pub(super) fn ring_fd(&self) -> RawFd {

@@ -3,12 +3,14 @@
 //!
 //! In: the host. Out: [`Observation`]s through [`Session::poll`]. Nothing here interprets plaintext beyond recognising an agent.
 
+mod attachments;
 mod btf;
 pub mod elf;
 mod events;
 mod family;
 mod kernel;
 mod libraries;
+mod people;
 mod processes;
 mod scope;
 mod session;
@@ -30,6 +32,8 @@ pub struct Settings {
     pub ring_bytes: u32,
     /// Most bytes read of one call.
     pub call_bytes: u32,
+    /// Programs that do nothing at the same places: what being probed costs by itself.
+    pub empty: bool,
 }
 
 /// Why this host cannot be watched. Nothing is attached when one of these is returned.
@@ -122,12 +126,14 @@ pub(crate) fn kernel_release() -> String {
 /// What a session says of itself, for `status` and `doctor`.
 #[derive(Clone, Debug, Default)]
 pub struct Status {
-    /// Path, family, number of sites.
-    pub libraries: Vec<(String, &'static str, usize)>,
+    /// Path, family, number of sites; in how many processes alone it is probed, unless machine-wide.
+    pub libraries: Vec<(String, &'static str, usize, Option<usize>)>,
     pub agents: Vec<u32>,
     /// Name and value of each kernel counter.
     pub counters: Vec<(&'static str, u64)>,
     pub connections: usize,
+    /// Times that the daemon slept on the ring.
+    pub wakeups: u64,
 }
 
 impl Status {
@@ -136,16 +142,18 @@ impl Status {
         Value::map([
             (
                 "libraries",
-                Value::list(self.libraries.iter().map(|(path, family, sites)| {
+                Value::list(self.libraries.iter().map(|(path, family, sites, own)| {
                     Value::map([
                         ("path", Value::text(path.as_str())),
                         ("family", Value::text(*family)),
                         ("sites", number(*sites as u64)),
+                        ("processes", own.map_or(Value::text("all"), |own| number(own as u64))),
                     ])
                 })),
             ),
             ("agents", Value::list(self.agents.iter().map(|pid| number(u64::from(*pid))))),
             ("connections", number(self.connections as u64)),
+            ("wakeups", number(self.wakeups)),
             ("counters", Value::map(self.counters.iter().map(|(name, value)| (*name, number(*value))))),
         ])
     }

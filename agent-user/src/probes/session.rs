@@ -1,6 +1,6 @@
 //! A capture under way: drains the ring, follows processes, attaches to libraries as they appear.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::HashMap;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -8,17 +8,28 @@ use agent_wire::{counter, tracked};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::BorrowedFd;
 
+use super::attachments::{Attachments, Moved};
 use super::events::Events;
 use super::kernel::{Kernel, Link};
-use super::libraries::{Catalogue, Inode, Library, inode_of, installed, mapped};
-use super::scope::{Scope, is_agent_program, is_model_host, speaks_as_agent};
+use super::people::{Change, People};
+use super::scope::Scope;
 use super::{Settings, StartError, Status, preflight, processes};
-use crate::base::{Direction, LossCause, Timestamp};
+use crate::base::{LossCause, Timestamp};
 use crate::capture::ring::{self, What};
-use crate::capture::{Exec, Loss, Observation, Role, Seen};
+use crate::capture::{Loss, Observation, Seen};
 
-/// Between two looks at the ring while it is quiet: bounds the delay of an event that woke nobody.
-const QUIET: Duration = Duration::from_millis(2);
+/// Between two looks at the ring: bounds the delay of an event that woke nobody. Longer when nothing came for a while.
+const BUSY: Duration = Duration::from_millis(2);
+const QUIET: Duration = Duration::from_millis(8);
+const LULL: Duration = Duration::from_millis(250);
+
+/// What is taken from the ring at once.
+const PORTION_BYTES: usize = 1 << 20;
+const PORTION_RECORDS: usize = 4096;
+
+/// Between two looks at the counters of loss, and at budgets and bystanders.
+const LOSSES: Duration = Duration::from_millis(100);
+const LOOK_AROUND: Duration = Duration::from_millis(100);
 
 /// Young processes are looked at again after these: the loader maps libraries after exec.
 const LOOK_AGAIN: [Duration; 5] = [
@@ -29,120 +40,123 @@ const LOOK_AGAIN: [Duration; 5] = [
     Duration::from_secs(1),
 ];
 
-/// Bytes held per process until it is known whether it is an agent. An LLM request with a long history fits; one that talks
-/// about other things for longer than this is no agent by its first words.
-const HELD_BYTES: usize = 1 << 20;
-const HELD_TOTAL: usize = 32 << 20;
-
 pub struct Session {
     settings: Settings,
     kernel: Kernel,
     events: Events,
-    catalogue: Catalogue,
-    libraries: BTreeMap<Inode, (Library, Vec<Link>)>,
+    attachments: Attachments,
+    /// Links to events; those to system calls only while somebody may be watched.
+    process_events: Vec<Link>,
+    socket_events: Vec<Link>,
     /// Young processes: when to look next, and which look it is.
     young: HashMap<u32, (Instant, usize)>,
     people: People,
     counted: Vec<u64>,
     counted_at: Instant,
+    looked_at: Instant,
+    busy_at: Instant,
+    wakeups: u64,
     translated: Vec<Observation>,
-}
-
-/// Processes by what is known of them.
-#[derive(Default)]
-struct People {
-    agents: HashSet<u32>,
-    /// Identity of those that are no agents (yet).
-    others: HashMap<u32, Observation>,
-    parents: HashMap<u32, u32>,
-    held: HashMap<u32, Held>,
-    held_total: usize,
-}
-
-#[derive(Default)]
-struct Held {
-    bytes: usize,
-    observations: Vec<Observation>,
-    /// More was said than fits, so this one is no agent by its first words.
-    full: bool,
+    passed: Vec<Observation>,
 }
 
 impl Session {
     /// Loads, attaches and looks at everything that runs. On error nothing stays behind.
     pub fn start(settings: Settings) -> Result<Session, StartError> {
         preflight()?;
-        let mut kernel = Kernel::load(settings.ring_bytes, settings.call_bytes)?;
-        // Plaintext of everybody reaches the daemon; who is no agent is dropped at the door of `poll`.
-        kernel.track(0, tracked::CONTENT | tracked::SYSCALLS);
-        kernel.attach_events()?;
+        raise_file_limit();
+        let mut kernel = Kernel::load(settings.ring_bytes, settings.call_bytes, settings.empty)?;
+        // Whoever is not known yet is listened to: who is no agent is dropped at the door of `poll`, then in the kernel.
+        kernel.judge_others(tracked::CONTENT | tracked::SYSCALLS);
+        let process_events = kernel.attach_process_events()?;
         let events = Events::new(boot_time());
         let mut session = Session {
             settings,
             kernel,
             events,
-            catalogue: Catalogue::default(),
-            libraries: BTreeMap::new(),
+            attachments: Attachments::default(),
+            process_events,
+            socket_events: Vec::new(),
             young: HashMap::new(),
             people: People::default(),
             counted: vec![0; counter::COUNT as usize],
             counted_at: Instant::now(),
+            looked_at: Instant::now(),
+            busy_at: Instant::now(),
+            wakeups: 0,
             translated: Vec::new(),
+            passed: Vec::new(),
         };
-        for path in installed() {
-            if let Some(inode) = inode_of(&path) {
-                session.look(&path, inode)?;
-            }
-        }
         for pid in processes::all() {
             session.kernel.note_stdio(pid, processes::stdio(pid));
-            session.look_at(pid)?;
             if let Some(exec) = processes::identity(pid, session.events.boot) {
                 let ts = Timestamp(exec.start.unwrap_or(0));
                 session.translated.push(Observation { ts, what: Seen::Exec(exec) });
             }
         }
+        // Verdicts first: probes that begin with a known bystander's hits would end at once.
+        session.admit();
+        if session.settings.scope != Scope::Match && session.socket_events.is_empty() {
+            session.socket_events = session.kernel.attach_socket_events()?;
+        }
+        session.attachments.look_ahead(&mut session.kernel)?;
+        for pid in processes::all() {
+            session.attachments.look_at(&mut session.kernel, pid, false)?;
+        }
+        give_back_memory();
         Ok(session)
     }
 
-    /// Waits at most `timeout`, then hands on what there is.
+    /// Waits at most `timeout`, then hands on what there is: a bounded portion, so that a flood is worked through at the pace of
+    /// what follows, and what finds no room meanwhile is counted in the kernel.
     pub fn poll(&mut self, timeout: Duration, out: &mut Vec<Observation>) -> io::Result<()> {
         let deadline = Instant::now() + timeout;
         loop {
-            let drained = self.drain();
-            self.look_at_young();
-            self.count_losses();
-            if drained || !self.translated.is_empty() {
-                self.admit(out);
+            let more = self.drain();
+            let now = Instant::now();
+            if !self.translated.is_empty() {
+                self.busy_at = now;
             }
-            if !out.is_empty() || Instant::now() >= deadline {
+            self.look_at_young(now);
+            self.look_around(now);
+            self.count_losses(now);
+            self.admit();
+            out.append(&mut self.passed);
+            if more || !out.is_empty() || now >= deadline {
                 return Ok(());
             }
-            // SAFETY: the ring's descriptor lives as long as `self.kernel`.
-            let ring = unsafe { BorrowedFd::borrow_raw(self.kernel.ring_fd()) };
-            let wait = Timespec { tv_sec: 0, tv_nsec: i64::from(QUIET.subsec_nanos()) };
-            match poll(&mut [PollFd::new(&ring, PollFlags::IN)], Some(&wait)) {
-                Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
+            let quiet = if now.duration_since(self.busy_at) < LULL { BUSY } else { QUIET };
+            self.sleep(quiet.min(deadline - now))?;
+        }
+    }
+
+    fn sleep(&mut self, pause: Duration) -> io::Result<()> {
+        self.kernel.sleeps(true);
+        // SAFETY: the ring's descriptor lives as long as `self.kernel`.
+        let ring = unsafe { BorrowedFd::borrow_raw(self.kernel.ring_fd()) };
+        let wait = Timespec { tv_sec: 0, tv_nsec: i64::from(pause.subsec_nanos()) };
+        let woken = poll(&mut [PollFd::new(&ring, PollFlags::IN)], Some(&wait));
+        self.kernel.sleeps(false);
+        self.wakeups += 1;
+        match woken {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
         }
     }
 
     /// Detaches, then hands on what was still in the ring.
     pub fn stop(&mut self, out: &mut Vec<Observation>) {
-        for (_, (_, links)) in std::mem::take(&mut self.libraries) {
-            for link in links {
-                self.kernel.detach(link);
-            }
-        }
-        self.kernel.untrack(0);
-        self.drain();
-        self.counted_at = Instant::now() - Duration::from_secs(1);
-        self.count_losses();
-        self.admit(out);
+        self.attachments.detach_all();
+        self.process_events.clear();
+        self.socket_events.clear();
+        while self.drain() {}
+        self.count_losses(Instant::now() + LOSSES);
+        self.admit();
+        out.append(&mut self.passed);
     }
 
     pub fn status(&self) -> Status {
-        const NAMES: [(&str, u32); 14] = [
+        const NAMES: [(&str, u32); 15] = [
             ("hits", counter::HITS),
             ("chunks", counter::CHUNKS),
             ("delivered", counter::DELIVERED),
@@ -157,42 +171,52 @@ impl Session {
             ("events_lost", counter::EVENTS_LOST),
             ("unpaired", counter::UNPAIRED),
             ("retried", counter::RETRIED),
+            ("woken", counter::WOKEN),
         ];
         let values = self.kernel.counters();
         let mut agents: Vec<u32> = self.people.agents.iter().copied().collect();
         agents.sort_unstable();
         Status {
-            libraries: self
-                .libraries
-                .values()
-                .map(|(library, links)| (library.path.display().to_string(), library.family.name(), links.len()))
-                .collect(),
+            libraries: self.attachments.status().collect(),
             agents,
             counters: NAMES.iter().map(|(name, index)| (*name, values.get(*index as usize).copied().unwrap_or(0))).collect(),
             connections: self.events.connections(),
+            wakeups: self.wakeups,
         }
     }
 
-    /// Empties the ring into `translated`.
+    /// Takes a portion of the ring into `translated`; true when there is more.
     fn drain(&mut self) -> bool {
-        let mut any = false;
-        while let Some(item) = self.kernel.ring.next() {
-            any = true;
+        let mut bytes = 0;
+        while bytes < PORTION_BYTES && self.translated.len() < PORTION_RECORDS {
+            let Some(item) = self.kernel.ring.next() else { return false };
+            bytes += item.len();
             let Some(event) = ring::event(&item) else { continue };
-            if let What::Exec { .. } = event.what {
-                self.young.insert(event.tgid, (Instant::now(), 0));
+            drop(item);
+            match event.what {
+                What::Exec { .. } => {
+                    self.young.insert(event.tgid, (Instant::now(), 0));
+                }
+                // A thread is told of like a process.
+                What::Fork { child, .. } if self.attachments.has_own(event.tgid) && processes::is_process(child) => {
+                    // Refused: it is not watched until it connects.
+                    let _ = self.attachments.inherit(&mut self.kernel, event.tgid, child);
+                    self.judge(child, tracked::CONTENT | tracked::SYSCALLS);
+                }
+                _ => {}
             }
             self.events.translate(event, &mut self.translated);
         }
-        any
+        true
     }
 
-    fn look_at_young(&mut self) {
-        let now = Instant::now();
+    fn look_at_young(&mut self, now: Instant) {
+        if self.young.is_empty() {
+            return;
+        }
         let due: Vec<u32> = self.young.iter().filter(|(_, (at, _))| *at <= now).map(|(pid, _)| *pid).collect();
         for pid in due {
-            // A library that cannot be attached to is a blind spot of that process, not the end of the daemon.
-            let _ = self.look_at(pid);
+            self.look_at(pid, !self.people.is_bystander(pid));
             let Some((at, round)) = self.young.get_mut(&pid) else { continue };
             match LOOK_AGAIN.get(*round) {
                 Some(pause) => {
@@ -206,34 +230,89 @@ impl Session {
         }
     }
 
-    /// Attaches to the libraries that a process has mapped and that are not attached yet.
-    fn look_at(&mut self, pid: u32) -> Result<(), StartError> {
-        for file in mapped(pid) {
-            if !self.catalogue.is_known(file.inode) {
-                let inode = inode_of(&file.path).unwrap_or(file.inode);
-                self.look(&file.path, inode)?;
-            }
+    /// A library that cannot be attached to is a blind spot of that process, not the end of the daemon.
+    fn look_at(&mut self, pid: u32, wanted: bool) {
+        let had = self.attachments.own_bits(pid);
+        let _ = self.attachments.look_at(&mut self.kernel, pid, wanted);
+        if had != self.attachments.own_bits(pid) {
+            self.judge(pid, tracked::CONTENT | tracked::SYSCALLS);
         }
-        Ok(())
     }
 
-    fn look(&mut self, path: &std::path::Path, inode: Inode) -> Result<(), StartError> {
-        let Some(library) = self.catalogue.look(path, inode) else { return Ok(()) };
-        let mut links = Vec::new();
-        let handle = library.handle();
-        for site in &library.sites {
-            links.push(self.kernel.attach(site.program, &handle, site.offset, None, site.cookie)?);
+    fn judge(&mut self, pid: u32, flags: u32) {
+        self.kernel.judge(pid, flags | self.attachments.own_bits(pid));
+    }
+
+    /// Now and then: who may be suspected again, and whose budget is spent.
+    fn look_around(&mut self, now: Instant) {
+        if now.duration_since(self.looked_at) < LOOK_AROUND {
+            return;
         }
-        self.libraries.insert(inode, (library, links));
-        Ok(())
+        self.looked_at = now;
+        self.people.tick(now, self.settings.scope);
+        self.attachments.widen(&mut self.kernel);
+        if !self.attachments.overspent(&self.kernel) {
+            return;
+        }
+        let wanted = self.people.wanted();
+        // Refused: a process that stays without probes of its own until it connects.
+        if let Ok(moved) = self.attachments.narrow(&mut self.kernel, &wanted, self.people.bystanders()) {
+            self.hand_over(moved);
+        }
+    }
+
+    fn hand_over(&mut self, moved: Moved) {
+        for pid in moved.processes {
+            self.judge(pid, tracked::CONTENT | tracked::SYSCALLS);
+        }
+        if !moved.links.is_empty() {
+            self.kernel.detach(moved.links);
+        }
+    }
+
+    /// Verdicts reach the kernel.
+    fn carry_out(&mut self) {
+        for change in std::mem::take(&mut self.people.changes) {
+            match change {
+                Change::Watch(pid) => {
+                    self.look_at(pid, true);
+                    self.judge(pid, tracked::CONTENT | tracked::SYSCALLS);
+                    if self.socket_events.is_empty() {
+                        // Refused now what the other scopes need at the start: its connections stay without an address.
+                        self.socket_events = self.kernel.attach_socket_events().unwrap_or_default();
+                    }
+                }
+                Change::Started(pid) => {
+                    // As for `look_at`.
+                    let _ = self.attachments.prepare(&mut self.kernel, pid);
+                    self.judge(pid, tracked::CONTENT | tracked::SYSCALLS);
+                }
+                Change::Dismiss(pid) => {
+                    self.kernel.judge(pid, 0);
+                    self.attachments.release(&mut self.kernel, pid);
+                }
+                Change::Await(pid) => self.kernel.judge(pid, tracked::CONNECTS),
+                Change::Suspect(pid) => {
+                    self.look_at(pid, true);
+                    self.judge(pid, tracked::CONTENT | tracked::SYSCALLS);
+                }
+                Change::Gone(pid) => {
+                    self.young.remove(&pid);
+                    self.attachments.gone(&mut self.kernel, pid);
+                    if self.settings.scope == Scope::Match && self.people.agents.is_empty() {
+                        self.kernel.detach(std::mem::take(&mut self.socket_events));
+                    }
+                }
+            }
+        }
     }
 
     /// Loss that no connection was told of: chunks that found no room.
-    fn count_losses(&mut self) {
-        if self.counted_at.elapsed() < Duration::from_millis(100) {
+    fn count_losses(&mut self, now_is: Instant) {
+        if now_is.duration_since(self.counted_at) < LOSSES {
             return;
         }
-        self.counted_at = Instant::now();
+        self.counted_at = now_is;
         let values = self.kernel.counters();
         for (cause, count, bytes) in [
             (LossCause::RingFull, counter::RING_FULL, Some(counter::RING_FULL_BYTES)),
@@ -249,142 +328,15 @@ impl Session {
     }
 
     /// Lets through what belongs to watched processes.
-    fn admit(&mut self, out: &mut Vec<Observation>) {
-        let translated = std::mem::take(&mut self.translated);
+    fn admit(&mut self) {
         if self.settings.scope == Scope::All {
-            out.extend(translated);
+            self.passed.append(&mut self.translated);
             return;
         }
-        for observation in translated {
-            self.admit_one(observation, out);
+        for observation in self.translated.drain(..) {
+            self.people.admit(self.settings.scope, &self.settings.selectors, observation, &mut self.passed);
         }
-    }
-
-    fn admit_one(&mut self, observation: Observation, out: &mut Vec<Observation>) {
-        let pid = match &observation.what {
-            Seen::Exec(exec) => {
-                if let Some(parent) = exec.ppid {
-                    self.people.parents.insert(exec.pid, parent);
-                }
-                let known = self.is_watched(exec.pid) || self.is_agent_by_identity(exec);
-                let pid = exec.pid;
-                if known {
-                    self.adopt(pid, out);
-                    out.push(observation);
-                } else {
-                    self.people.others.insert(pid, observation);
-                }
-                return;
-            }
-            Seen::Fork { pid, ppid } => {
-                self.people.parents.insert(*pid, *ppid);
-                *pid
-            }
-            Seen::Exit { pid, .. } => {
-                let pid = *pid;
-                self.forget(pid, observation, out);
-                return;
-            }
-            Seen::Loss(Loss { pid: None, .. }) => {
-                out.push(observation);
-                return;
-            }
-            Seen::Socket(socket) => socket.pid,
-            Seen::Chunk(chunk) => chunk.pid,
-            Seen::Close { pid, .. } => *pid,
-            Seen::Loss(Loss { pid: Some(pid), .. }) => *pid,
-            Seen::File(file) => file.pid,
-        };
-        if self.is_watched(pid) {
-            out.push(observation);
-        } else if self.settings.scope == Scope::Auto && self.recognise(&observation) {
-            self.adopt(pid, out);
-            out.push(observation);
-        } else {
-            self.hold(pid, observation);
-        }
-    }
-
-    fn is_agent_by_identity(&self, exec: &Exec) -> bool {
-        let selected = self.settings.selectors.select(exec);
-        selected || (self.settings.scope == Scope::Auto && is_agent_program(exec))
-    }
-
-    fn recognise(&self, observation: &Observation) -> bool {
-        match &observation.what {
-            // A server that answers model calls or MCP is no agent by that: only who asks is.
-            Seen::Chunk(chunk) if chunk.dir == Direction::Out && chunk.role != Some(Role::Server) => {
-                let start = chunk.off.is_none_or(|offset| offset < 16 << 10);
-                chunk.sni.as_deref().is_some_and(is_model_host) || (start && speaks_as_agent(chunk.data.expose_content()))
-            }
-            _ => false,
-        }
-    }
-
-    /// True for agents and their descendants.
-    fn is_watched(&mut self, pid: u32) -> bool {
-        let mut line = vec![pid];
-        let mut at = pid;
-        // Deeper lines than this are made to cost us time.
-        for _ in 0..64 {
-            if self.people.agents.contains(&at) {
-                self.people.agents.extend(line);
-                return true;
-            }
-            match self.people.parents.get(&at) {
-                Some(parent) if *parent > 1 => at = *parent,
-                _ => return false,
-            }
-            line.push(at);
-        }
-        false
-    }
-
-    /// Makes an agent of a process: its ancestors' identity and its own first words go out now.
-    fn adopt(&mut self, pid: u32, out: &mut Vec<Observation>) {
-        self.people.agents.insert(pid);
-        let mut line = Vec::new();
-        let mut at = Some(pid);
-        while let Some(person) = at.filter(|_| line.len() < 64) {
-            line.extend(self.people.others.remove(&person));
-            at = self.people.parents.get(&person).copied().filter(|parent| *parent > 0);
-        }
-        out.extend(line.into_iter().rev());
-        if let Some(held) = self.people.held.remove(&pid) {
-            self.people.held_total -= held.bytes;
-            out.extend(held.observations);
-        }
-    }
-
-    fn hold(&mut self, pid: u32, observation: Observation) {
-        if self.settings.scope == Scope::Match {
-            return;
-        }
-        let bytes = match &observation.what {
-            Seen::Chunk(chunk) => chunk.data.expose_content().len() + 256,
-            _ => 256,
-        };
-        let held = self.people.held.entry(pid).or_default();
-        if held.full || held.bytes + bytes > HELD_BYTES || self.people.held_total + bytes > HELD_TOTAL {
-            self.people.held_total -= held.bytes;
-            *held = Held { full: true, ..Held::default() };
-            return;
-        }
-        held.bytes += bytes;
-        self.people.held_total += bytes;
-        held.observations.push(observation);
-    }
-
-    fn forget(&mut self, pid: u32, observation: Observation, out: &mut Vec<Observation>) {
-        if self.is_watched(pid) {
-            out.push(observation);
-        }
-        self.people.agents.remove(&pid);
-        self.people.others.remove(&pid);
-        if let Some(held) = self.people.held.remove(&pid) {
-            self.people.held_total -= held.bytes;
-        }
-        self.young.remove(&pid);
+        self.carry_out();
     }
 }
 
@@ -398,4 +350,20 @@ fn boot_time() -> u64 {
     let boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     let since_boot = u64::try_from(boot.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(boot.tv_nsec).unwrap_or(0);
     now().0 - since_boot
+}
+
+/// Links of processes cost descriptors. Where the limit cannot be raised, it stays.
+fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+}
+
+/// The probe object, the kernel's types and the libraries' code were read, and leave more room behind than all that follows needs.
+fn give_back_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: takes no pointer; other threads may allocate meanwhile.
+    unsafe {
+        libc::malloc_trim(0);
+    }
 }

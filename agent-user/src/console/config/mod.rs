@@ -76,11 +76,13 @@ pub struct Capture {
     pub ring_bytes: u32,
     /// Most bytes that are read of one call.
     pub call_bytes: u32,
+    /// For measurements: programs that do nothing stand where the probes would.
+    pub empty: bool,
 }
 
 impl Default for Capture {
     fn default() -> Capture {
-        Capture { ring_bytes: 16 << 20, call_bytes: 4 << 20 }
+        Capture { ring_bytes: 16 << 20, call_bytes: 4 << 20, empty: false }
     }
 }
 
