@@ -15,6 +15,7 @@ mod maps;
 mod plain;
 mod process;
 mod tls;
+mod touch;
 
 use agent_wire::{Header, counter};
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_ktime_get_boot_ns};

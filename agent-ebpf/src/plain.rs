@@ -4,7 +4,8 @@ use agent_wire::{FLAG_OUT, FLAG_SERVER, SocketAddress, Stdio, counter, kind, sou
 use aya_ebpf::cty::c_void;
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::helpers::generated::{bpf_ktime_get_boot_ns, bpf_loop, bpf_probe_read_user};
-use aya_ebpf::macros::tracepoint;
+use aya_ebpf::macros::{map, tracepoint};
+use aya_ebpf::maps::LruHashMap;
 use aya_ebpf::programs::TracePointContext;
 
 use crate::descriptor::{Descriptor, Sort};
@@ -281,34 +282,74 @@ fn plaintext(call: &Syscall, returned: i64, flags: u16) {
         emit::<false>(part, call.buffer, returned as u64);
         return;
     }
-    let mut list = List { call: *call, part, left: returned as u64 };
-    // SAFETY: the callback has the helper's signature and sees `list`, which outlives the call.
-    unsafe { bpf_loop(VECTORS, vector as *mut c_void, (&raw mut list).cast(), 0) };
-    if list.left > 0 {
+    let thread = bpf_get_current_pid_tgid();
+    let vectored = Vectored {
+        buffer: call.buffer,
+        length: call.length,
+        object: part.object,
+        generation: part.generation,
+        offset: part.offset,
+        left: returned as u64,
+        fd: call.fd,
+        vectors: call.vectors,
+        flags: u32::from(part.flags),
+        source: u32::from(part.source),
+    };
+    let _ = VECTORED.insert(thread, vectored, 0);
+    // SAFETY: the callback has the helper's signature and takes nothing.
+    unsafe { bpf_loop(VECTORS, vector as *mut c_void, core::ptr::null_mut(), 0) };
+    // SAFETY: plain values; copied before the entry is removed.
+    let left = (unsafe { VECTORED.get(thread) }).map_or(0, |vectored| vectored.left);
+    let _ = VECTORED.remove(thread);
+    if left > 0 {
         count(counter::TRUNCATED, 1);
-        count(counter::TRUNCATED_BYTES, list.left);
+        count(counter::TRUNCATED_BYTES, left);
     }
 }
 
-/// A vectored call on its way to the ring.
-struct List {
-    call: Syscall,
-    part: Part,
+/// A vectored call on its way to the ring. In a map, not on the stack: the verifier forgets what it knew of a number that it reads from
+/// there, else it (7.2) walks through every combination of lengths of 64 buffers.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Vectored {
+    buffer: u64,
+    length: u64,
+    object: u64,
+    generation: u64,
+    offset: u64,
     left: u64,
+    fd: i32,
+    vectors: u32,
+    flags: u32,
+    source: u32,
 }
 
-extern "C" fn vector(index: u64, list: *mut List) -> i64 {
-    // SAFETY: the loop hands on the pointer that `plaintext` gave it.
-    let list = unsafe { &mut *list };
-    let (start, length) = buffer(&list.call, index);
-    let taken = if length < list.left { length } else { list.left };
-    if start == 0 || list.left == 0 {
+/// By thread.
+#[map]
+static VECTORED: LruHashMap<u64, Vectored> = LruHashMap::with_max_entries(4096, 0);
+
+extern "C" fn vector(index: u64, _: *mut c_void) -> i64 {
+    let Some(vectored) = VECTORED.get_ptr_mut(bpf_get_current_pid_tgid()) else { return 1 };
+    // SAFETY: the entry belongs to this thread.
+    let vectored = unsafe { &mut *vectored };
+    let call = Syscall { buffer: vectored.buffer, length: vectored.length, fd: vectored.fd, vectors: vectored.vectors };
+    let (start, length) = buffer(&call, index);
+    let taken = if length < vectored.left { length } else { vectored.left };
+    if start == 0 || vectored.left == 0 {
         return 1;
     }
     if taken > 0 {
-        emit::<false>(list.part, start, taken);
-        list.part.offset += taken;
-        list.left -= taken;
+        let part = Part {
+            object: vectored.object,
+            generation: vectored.generation,
+            offset: vectored.offset,
+            fd: vectored.fd,
+            flags: vectored.flags as u16,
+            source: vectored.source as u8,
+        };
+        vectored.offset += taken;
+        vectored.left -= taken;
+        emit::<false>(part, start, taken);
     }
     0
 }

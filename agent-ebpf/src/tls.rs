@@ -26,6 +26,11 @@ static CALL_BYTES: u32 = 4 << 20;
 /// `SSL_CTRL_SET_TLSEXT_HOSTNAME` of openssl/tls1.h.
 const CTRL_SET_HOSTNAME: u64 = 55;
 
+pub(crate) fn call_bytes() -> u32 {
+    // SAFETY: reads a constant that the loader may change.
+    unsafe { core::ptr::read_volatile(&raw const CALL_BYTES) }
+}
+
 /// What is wanted of the current process: the verdict on it, else the one on processes that nobody has judged yet.
 #[inline(always)]
 pub(crate) fn watched(flag: u32) -> bool {
@@ -254,6 +259,7 @@ fn write_enter<const SLEEP: bool>(context: &ProbeContext) -> u32 {
 /// `SSL_set_fd`, `SSL_set_rfd`, `SSL_set_wfd`, `gnutls_transport_set_int2`: `(object, fd)`.
 #[uprobe]
 pub fn tls_set_fd(context: ProbeContext) -> u32 {
+    guard(&context);
     if !watched(tracked::CONTENT) {
         return 0;
     }
@@ -271,6 +277,7 @@ pub fn tls_set_fd(context: ProbeContext) -> u32 {
 /// `SSL_set_bio(object, read, write)`: bytes travel through memory unless an fd is set, too.
 #[uprobe]
 pub fn tls_set_bio(context: ProbeContext) -> u32 {
+    guard(&context);
     if !watched(tracked::CONTENT) {
         return 0;
     }
@@ -288,6 +295,7 @@ pub fn tls_set_bio(context: ProbeContext) -> u32 {
 /// `SSL_ctrl(object, 55, _, name)`.
 #[uprobe]
 pub fn tls_ctrl(context: ProbeContext) -> u32 {
+    guard(&context);
     if context.arg::<u64>(1) != Some(CTRL_SET_HOSTNAME) || !watched(tracked::CONTENT) {
         return 0;
     }
@@ -300,6 +308,7 @@ pub fn tls_ctrl(context: ProbeContext) -> u32 {
 /// `gnutls_server_name_set(object, type, name, length)`.
 #[uprobe]
 pub fn gnutls_server_name(context: ProbeContext) -> u32 {
+    guard(&context);
     if !watched(tracked::CONTENT) {
         return 0;
     }
@@ -312,6 +321,7 @@ pub fn gnutls_server_name(context: ProbeContext) -> u32 {
 /// `SSL_free`, `SSL_clear`, `gnutls_deinit`: whatever comes after is another connection.
 #[uprobe]
 pub fn tls_free(context: ProbeContext) -> u32 {
+    guard(&context);
     let Some(object) = context.arg::<u64>(0) else { return 0 };
     let key = key(object);
     // SAFETY: plain values; copied before the entry is removed.
@@ -529,6 +539,8 @@ pub(crate) fn wake() -> u64 {
     FORCE_WAKEUP
 }
 
+/// A frame of its own: kernels before 6.13 add up the frames of a call and its callbacks, up to 512 bytes.
+#[inline(never)]
 fn lost(part: &Part, offset: u64, bytes: u64, cause: u32) {
     let record = Connection {
         header: header(kind::LOST, part.flags | FLAG_TRUNCATED, 0),

@@ -14,7 +14,7 @@ struct Case {
     client: fn(&World) -> Command,
 }
 
-const CASES: [Case; 10] = [
+const CASES: [Case; 11] = [
     Case { name: "curl", exchanges: 9, client: curl },
     Case { name: "git", exchanges: 2, client: git },
     Case { name: "wget", exchanges: 5, client: wget },
@@ -24,6 +24,7 @@ const CASES: [Case; 10] = [
     Case { name: "node_fetch", exchanges: 12, client: |world| world.node("fetch.mjs") },
     Case { name: "node_openai", exchanges: 6, client: |world| world.node("openai.mjs") },
     Case { name: "python_mcp_http", exchanges: 4, client: |world| world.python("clients/mcp_http.py") },
+    Case { name: "python_mapped", exchanges: 1, client: mapped },
     Case { name: "node_mcp_http", exchanges: 5, client: |world| world.node("mcp_sdk.mjs") },
 ];
 
@@ -66,6 +67,14 @@ fn wget(world: &World) -> Command {
     wget.args(["--post-file", "upload"]);
     wget.args(["n=0", "n=1", "n=16385", "n=500000", "n=30000&chunked=1"].map(|ask| format!("{url}/echo?{ask}")));
     wget
+}
+
+/// A body whose pages are not in the client's memory when it is written.
+fn mapped(world: &World) -> Command {
+    fs::write(world.path("upload"), vec![0xC3; 300_000]).expect("the scratch folder is writable");
+    let mut client = world.python("clients/cold.py");
+    client.arg("upload");
+    client
 }
 
 fn check(case: &Case, scope: &str) {

@@ -208,8 +208,13 @@ impl Attached {
     fn attach(&self, kernel: &mut Kernel, pid: Option<NonZeroU32>, flag: u64) -> Result<Vec<Link>, StartError> {
         let handle = self.library.handle();
         let more = flag | u64::from(self.account) << COOKIE_LIBRARY;
-        let sites = self.library.sites.iter();
-        sites.map(|site| kernel.attach(site.program, &handle, site.offset, pid, site.cookie | more)).collect()
+        let mut links = Vec::new();
+        for site in &self.library.sites {
+            for program in std::iter::once(site.program).chain(kernel.companion(site.program)) {
+                links.push(kernel.attach(program, &handle, site.offset, pid, site.cookie | more)?);
+            }
+        }
+        Ok(links)
     }
 
     fn is_overspent(&self, kernel: &Kernel) -> bool {

@@ -19,7 +19,7 @@ use super::StartError;
 use super::btf::Btf;
 
 /// Built by `cargo xtask build`; empty when this program was built without it.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("AGENTWARD_PROBES"));
+pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("AGENTWARD_PROBES"));
 
 /// Programs by the name that the object gives them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -27,6 +27,8 @@ pub(super) enum Program {
     ReadEnter,
     ReadReturn,
     WriteEnter,
+    /// Beside `WriteEnter` where that one does not sleep.
+    WriteTouch,
     SetFd,
     SetBio,
     Ctrl,
@@ -37,10 +39,11 @@ pub(super) enum Program {
 }
 
 impl Program {
-    const ALL: [Program; 10] = [
+    const ALL: [Program; 11] = [
         Program::ReadEnter,
         Program::ReadReturn,
         Program::WriteEnter,
+        Program::WriteTouch,
         Program::SetFd,
         Program::SetBio,
         Program::Ctrl,
@@ -57,6 +60,7 @@ impl Program {
             Program::ReadReturn => "tls_read_return",
             Program::WriteEnter if sleepable => "tls_write_enter_sleepable",
             Program::WriteEnter => "tls_write_enter",
+            Program::WriteTouch => "tls_write_touch",
             Program::SetFd => "tls_set_fd",
             Program::SetBio => "tls_set_bio",
             Program::Ctrl => "tls_ctrl",
@@ -146,7 +150,7 @@ impl Kernel {
             .load(OBJECT)
             .map_err(|error| StartError::refused("load the probe object", &error))?;
         let sleepable = sleepable_is_safe();
-        for program in Program::ALL {
+        for program in Program::ALL.into_iter().filter(|program| *program != Program::WriteTouch || !sleepable) {
             let loaded: &mut UProbe = named(&mut object, program.name(sleepable))?;
             loaded.load().map_err(|error| StartError::refused(program.name(sleepable), &error))?;
         }
@@ -228,6 +232,12 @@ impl Kernel {
         loaded.take_link(id).map(Link::Uprobe).map_err(|error| StartError::refused(name, &error))
     }
 
+    /// What must stand at the same place. The kernel runs the newest attachment first, so it is attached second; in another order a page
+    /// that is not in memory is lost, and counted.
+    pub(super) fn companion(&self, program: Program) -> Option<Program> {
+        (program == Program::WriteEnter && !self.sleepable).then_some(Program::WriteTouch)
+    }
+
     /// Ends links without waiting for it.
     pub(super) fn detach(&mut self, links: Vec<Link>) {
         self.dying += 1;
@@ -292,18 +302,13 @@ fn layout() -> Result<[u32; layout::COUNT], StartError> {
     Ok(offsets)
 }
 
-/// Sleepable programs read pages that are not in memory. From 6.13 on a preemptible kernel may run two tasks on one private stack of
-/// such a program, and they cannot carry the guard against it: there the plain ones are used and a fault is counted.
+/// Sleepable programs read pages that are not in memory. From 6.13 on the kernel gives such a program one private stack a CPU, whether or
+/// not it sleeps or is preempted on it, and they cannot carry the guard against it. There the plain ones are used, and beside the write
+/// stands a small one that fetches pages. At the return of a read the buffer was just written: a page gone since is counted.
 fn sleepable_is_safe() -> bool {
     let release = super::kernel_release();
     let mut numbers = release.split(|letter: char| !letter.is_ascii_digit()).filter_map(|number| number.parse::<u32>().ok());
-    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    if version < (6, 13) {
-        return true;
-    }
-    let built = rustix::system::uname().version().to_string_lossy().into_owned();
-    let running = std::fs::read_to_string("/sys/kernel/debug/sched/preempt").unwrap_or_default();
-    !built.contains("PREEMPT") || running.contains("(none)")
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) < (6, 13)
 }
 
 fn named<'a, T>(object: &'a mut Ebpf, name: &str) -> Result<&'a mut T, StartError>
