@@ -2,6 +2,7 @@
 //! said of input that cannot be used. No root, no kernel. `AGENTWARD_UPDATE=1` rewrites the goldens.
 
 mod conformance;
+mod refused;
 
 use std::fs;
 use std::path::PathBuf;
@@ -90,49 +91,6 @@ fn what_is_printed_has_the_contracts_shape() {
                 rows.iter().for_each(|row| shape::check(shape, row));
             }
         }
-    }
-}
-
-/// Input that cannot be used, and a word of the message beside the file's name.
-#[test]
-fn unusable_input_gets_one_message_and_code_2() {
-    if !built() {
-        return;
-    }
-    let scratch = Scratch::new("bad-input");
-    let file = |name: &str, bytes: &[u8]| {
-        let path = scratch.path(name);
-        fs::write(&path, bytes).expect("the scratch folder is writable");
-        path.to_str().expect("plain name").to_owned()
-    };
-    let whole = scratch.path("whole.awr");
-    let whole = whole.to_str().expect("plain name");
-    let lines = fs::read(data("bad-run.jsonl")).expect("in the checkout");
-    assert!(agentward(["record", "convert", &file("lines.jsonl", &lines), whole]).status.success());
-    let packed = fs::read(whole).expect("just written");
-    let cases: [(&str, Vec<String>, &str); 7] = [
-        ("cut lines", vec!["replay".into(), file("cut.jsonl", &lines[..lines.len() / 2])], ":"),
-        ("cut packed", vec!["replay".into(), file("cut.awr", &packed[..packed.len() / 2])], "cut"),
-        ("no recording", vec!["replay".into(), file("none.awr", b"GIF89a")], "none.awr"),
-        ("unknown kind", vec!["replay".into(), file("kind.jsonl", b"{\"ts\":1,\"kind\":\"wish\",\"pid\":1}\n")], ":1:"),
-        ("missing file", vec!["replay".into(), "/nowhere/at/all.awr".into()], "/nowhere/at/all.awr"),
-        (
-            "no rules",
-            vec!["replay".into(), file("l.jsonl", &lines), "--rules".into(), file("bad.toml", b"[rule\n")],
-            "bad.toml:1",
-        ),
-        (
-            "unknown key",
-            vec!["run".into(), "--config".into(), file("agentward.toml", b"scope = \"all\"\nrullz = 1\n")],
-            "agentward.toml:2:1",
-        ),
-    ];
-    for (what, arguments, word) in cases {
-        let done = agentward(&arguments);
-        let words = String::from_utf8_lossy(&done.stderr);
-        assert_eq!(done.status.code(), Some(2), "{what}: {words}");
-        assert_eq!(words.lines().count(), 1, "{what}: one message: {words}");
-        assert!(words.contains(word), "{what}: names `{word}`: {words}");
     }
 }
 

@@ -50,9 +50,16 @@ use crate::deliver::line::Palette;
 /// The text that `--version` prints and recordings carry.
 pub const VERSION: &str = concat!("agentward ", env!("CARGO_PKG_VERSION"));
 
+/// What `--help` says of exit codes; the module comment says the same.
+const EXIT_CODES: &str = "Exit codes:
+  0  done (also when alerts were raised)
+  1  the answer is no (a rule test failed, evidence does not verify), or an internal fault
+  2  unusable input: arguments, configuration, rules, recordings; the message names file, place and remedy
+  3  this host cannot be watched: rights or kernel; the message names what is missing, nothing stays attached";
+
 /// Sees what AI agents do through APIs, on whose behalf, and says when it breaks policy.
 #[derive(Parser)]
-#[command(name = "agentward", version)]
+#[command(name = "agentward", version, after_help = EXIT_CODES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -274,6 +281,11 @@ fn user_id(user: &str) -> Result<u32, Failure> {
     found
         .and_then(|fields| fields.get(2)?.parse().ok())
         .ok_or_else(|| Failure::Input(format!("match.user: no user is called {user}")))
+}
+
+/// The command line as data: manual pages and shell completions are made of it.
+pub fn command() -> clap::Command {
+    <Cli as clap::CommandFactory>::command()
 }
 
 /// Entry of the program.

@@ -8,9 +8,12 @@ mod btf;
 pub mod elf;
 mod events;
 mod family;
+#[cfg(test)]
+mod frames;
 mod kernel;
 mod libraries;
 mod people;
+mod needs;
 mod processes;
 mod scope;
 mod session;
@@ -39,10 +42,13 @@ pub struct Settings {
 /// Why this host cannot be watched. Nothing is attached when one of these is returned.
 #[derive(Debug)]
 pub enum StartError {
-    NotRoot,
+    /// Capabilities that this process lacks.
+    NoRights(Vec<&'static str>),
     /// The program was built without the probe object.
     NoObject,
     NoTracefs(std::io::Error),
+    /// Features that this kernel lacks.
+    Lacks(Vec<String>),
     /// The kernel refused a step.
     Refused {
         what: String,
@@ -77,12 +83,24 @@ fn gist(text: &str) -> String {
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            StartError::NotRoot => {
-                f.write_str("watching needs root (CAP_BPF, CAP_PERFMON, CAP_SYS_ADMIN, CAP_SYS_PTRACE): start it with sudo")
+            StartError::NoRights(missing) => {
+                write!(
+                    f,
+                    "watching needs root, or at least the capabilities that are missing here ({}): start it with sudo",
+                    missing.join(", ")
+                )
             }
             StartError::NoObject => f.write_str("this program was built without its probes: build it with `cargo xtask build`"),
             StartError::NoTracefs(error) => {
                 write!(f, "tracefs is not mounted and cannot be: {error}; run `mount -t tracefs none /sys/kernel/tracing`")
+            }
+            StartError::Lacks(features) => {
+                write!(
+                    f,
+                    "kernel {} lacks {}: agentward needs Linux 6.1 or later; nothing was attached",
+                    kernel_release(),
+                    features.join(", ")
+                )
             }
             StartError::Refused { what, why } => {
                 write!(
@@ -99,10 +117,9 @@ impl std::error::Error for StartError {}
 
 /// Cheap checks before anything is opened or attached.
 pub fn preflight() -> Result<(), StartError> {
-    if !rustix::process::geteuid().is_root() {
-        return Err(StartError::NotRoot);
-    }
-    tracefs().map_err(StartError::NoTracefs)
+    needs::rights()?;
+    tracefs().map_err(StartError::NoTracefs)?;
+    needs::kernel()
 }
 
 /// Tracepoints are attached by the numbers that tracefs lists.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::model::{Fields, Head, KINDS, read};
-use super::{Item, Place, RECORD_BYTES, RecordingError, unreadable};
+use super::{CUT, Item, Place, RECORD_BYTES, RecordingError, unreadable};
 use crate::capture::Observation;
 
 /// Not UTF-8 (so never JSON), and damaged by any transfer that rewrites line ends, as in PNG.
@@ -33,11 +33,15 @@ impl Position {
     pub(super) fn open(input: &mut impl BufRead) -> Result<Position, RecordingError> {
         let mut position = Position { record: 0, offset: 0 };
         let mut magic = [0; MAGIC.len()];
-        if position.fill(input, &mut magic)? < magic.len() || magic != MAGIC {
+        let read = position.fill(input, &mut magic)?;
+        if read < magic.len() && MAGIC.starts_with(&magic[..read]) {
+            return Err(position.fault("the recording is cut in its header: it holds nothing", true));
+        }
+        if magic != MAGIC {
             return Err(position.fault("not a recording: neither .awr nor JSON lines", false));
         }
         let Some(frame) = position.frame(input)? else {
-            return Err(position.fault("the recording is cut in its header", true));
+            return Err(position.fault("the recording is cut in its header: it holds nothing", true));
         };
         let header: Header<'_> = rmp_serde::from_slice(&frame).map_err(|_| position.fault("the header is damaged", false))?;
         if header.version != VERSION {
@@ -103,7 +107,7 @@ impl Position {
     }
 
     fn cut(&self) -> RecordingError {
-        self.fault("the recording is cut in the middle of this record", true)
+        self.fault(CUT, true)
     }
 
     fn fault(&self, reason: &str, cut: bool) -> RecordingError {

@@ -5,10 +5,8 @@ use std::io::{self, BufRead, Read, Write};
 use bytes::Bytes;
 
 use super::model::{Fields, Head, KINDS, read};
-use super::{Item, Place, RECORD_BYTES, RecordingError, unreadable};
+use super::{CUT, Item, Place, RECORD_BYTES, RecordingError, unreadable};
 use crate::capture::Observation;
-
-const CUT: &str = "the recording is cut in the middle of this record";
 
 /// How far a reader has come.
 #[derive(Default)]

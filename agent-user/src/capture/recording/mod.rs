@@ -17,6 +17,9 @@ use super::Observation;
 /// length prefix must not allocate.
 pub const RECORD_BYTES: usize = 256 << 20;
 
+/// What is said of a file that ends inside a record.
+const CUT: &str = "the recording is cut in the middle of this record (--lenient takes what stands before it)";
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoding {
     Awr,
