@@ -2,7 +2,7 @@
 //!
 //! The object lies at a fixed place under the target folder; the daemon's build script finds it through `AGENTWARD_BPF_OBJECT`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
 
@@ -18,9 +18,15 @@ pub fn daemon() -> PathBuf {
 
 /// Builds the object if its sources changed, and tells every later build where it is.
 pub fn probes() -> Result<PathBuf> {
+    probes_of(sh::root(), &sh::target())
+}
+
+/// The same for a checkout and a target folder of their own.
+pub fn probes_of(root: &Path, target: &Path) -> Result<PathBuf> {
     let road = setup::run()?;
-    let folder = sh::target().join("bpf");
-    let mut cargo = road.cargo_build();
+    let folder = target.join("bpf");
+    let mut cargo = road.cargo_build(&setup::path_maps(root, target));
+    cargo.current_dir(root);
     cargo.args(["--release", "--package", "agent-ebpf", "--target", "bpfel-unknown-none", "--target-dir"]).arg(&folder);
     sh::run(&mut cargo)?;
     let object = folder.join("bpfel-unknown-none/release/agent-ebpf");

@@ -14,6 +14,7 @@ mod run;
 mod setup;
 mod sh;
 mod test;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -49,10 +50,12 @@ enum Verb {
     Bench(bench::Arguments),
     /// Send alerts through every codec and sink into real receivers, and read them back.
     Receivers(receivers::Arguments),
+    /// Boot other kernels in emulated guests and watch real clients there.
+    Vm(vm::Arguments),
     /// Fuzz the decoders.
     Fuzz(fuzz::Arguments),
-    /// Pack the release archive.
-    Dist,
+    /// Pack what users install: .deb, tarball, sums, bill of materials.
+    Dist(dist::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -65,8 +68,9 @@ fn main() -> ExitCode {
         Verb::Screenshots { folder } => test::screenshots(&sh::root().join(folder)),
         Verb::Bench(arguments) => bench::run(&arguments),
         Verb::Receivers(arguments) => receivers::run(&arguments),
+        Verb::Vm(arguments) => vm::run(&arguments),
         Verb::Fuzz(arguments) => fuzz::run(&arguments),
-        Verb::Dist => dist::run(),
+        Verb::Dist(arguments) => dist::run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -30,8 +30,8 @@ pub enum Road {
 }
 
 impl Road {
-    /// `cargo build`, prepared for the BPF target by this road; the caller adds what to build.
-    pub fn cargo_build(&self) -> Command {
+    /// `cargo build`, prepared for the BPF target by this road, with the caller's flags for rustc; the caller adds what to build.
+    pub fn cargo_build(&self, more: &[String]) -> Command {
         let mut cargo = match self {
             Road::Nightly => {
                 let mut rustup = sh::command("rustup");
@@ -47,7 +47,10 @@ impl Road {
             }
         };
         let linker = sh::which("bpf-linker").unwrap_or_else(|| "bpf-linker".into());
-        let flags = ["-C", &format!("linker={}", linker.display()), "-C", "debuginfo=2", "-C", "link-arg=--btf"].join("\x1f");
+        let linker = format!("linker={}", linker.display());
+        let mut flags = vec!["-C", &linker, "-C", "debuginfo=2", "-C", "link-arg=--btf"];
+        flags.extend(more.iter().map(String::as_str));
+        let flags = flags.join("\x1f");
         cargo.env_remove("RUSTFLAGS").env_remove("RUSTC_WRAPPER").env("CARGO_ENCODED_RUSTFLAGS", flags);
         cargo
     }
@@ -67,6 +70,16 @@ impl Road {
         let line = version.lines().find_map(|line| line.strip_prefix("LLVM version: "));
         line.and_then(|text| text.split('.').next()?.parse().ok()).context("the compiler does not name its LLVM")
     }
+}
+
+/// Flags by which what is built does not say where: the checkout at `root`, its target folder, and cargo's copies of crates get fixed names.
+pub fn path_maps(root: &Path, target: &Path) -> Vec<String> {
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cargo"))).unwrap_or_default();
+    // The last map that fits is taken.
+    [(root, "agentward"), (target, "target"), (&home.join("registry/src"), "crates")]
+        .map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()))
+        .to_vec()
 }
 
 /// Makes sure that the probes can be built, and says how.
@@ -173,7 +186,10 @@ pub fn install(packages: &[&str]) -> Result<()> {
         update_index();
     }
     let mut apt = sh::as_root("apt-get");
-    apt.args(["install", "-y", "-q", "--no-install-recommends"]).args(&missing).env("DEBIAN_FRONTEND", "noninteractive");
+    // Another apt may be at work on this host: wait for it rather than fail.
+    apt.args(["-o", "DPkg::Lock::Timeout=600", "install", "-y", "-q", "--no-install-recommends"])
+        .args(&missing)
+        .env("DEBIAN_FRONTEND", "noninteractive");
     if sh::run(&mut apt).is_ok() {
         return Ok(());
     }
