@@ -23,6 +23,8 @@ pub mod pipeline;
 #[cfg(feature = "live")]
 pub mod probes;
 pub mod reassemble;
+#[cfg(feature = "resolve")]
+pub mod resolve;
 pub mod understand;
 
 #[cfg(test)]
