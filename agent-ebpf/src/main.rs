@@ -11,11 +11,14 @@
 #![expect(internal_features, reason = "see above")]
 
 mod descriptor;
+mod go;
 mod maps;
 mod plain;
 mod process;
+mod rustls;
 mod tls;
 mod touch;
+mod verdict;
 
 use agent_wire::{Header, counter};
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_ktime_get_boot_ns};

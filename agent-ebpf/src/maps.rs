@@ -20,6 +20,18 @@ pub static TRACKED: HashMap<u32, u32> = HashMap::with_max_entries(65_536, 0);
 #[map]
 pub static UNJUDGED: Array<u32> = Array::with_max_entries(1, 0);
 
+/// A rustls record between entry and return of its decryption, by thread.
+#[map]
+pub static RECORDS: LruHashMap<u64, Record> = LruHashMap::with_max_entries(16_384, 0);
+
+/// A read of Go's crypto/tls between entry and return, by process and goroutine.
+#[map]
+pub static GO_READS: LruHashMap<ConnectionKey, Read> = LruHashMap::with_max_entries(16_384, 0);
+
+/// Hits for and against each place that was found without symbols: two counters a place.
+#[map]
+pub static VERDICTS: Array<u64> = Array::with_max_entries(agent_wire::PLACES * 2, 0);
+
 /// Hits of unwanted processes by library.
 #[map]
 pub static SPENT: Array<u64> = Array::with_max_entries(agent_wire::LIBRARIES, 0);
@@ -50,6 +62,10 @@ pub static FILES: LruHashMap<ConnectionKey, FileState> = LruHashMap::with_max_en
 /// stray prints out of the wire (the Python MCP package does), so the descriptor's number says nothing later.
 #[map]
 pub static STDIO: LruHashMap<u32, Stdio> = LruHashMap::with_max_entries(16_384, 0);
+
+/// When a process last closed a descriptor: a library object whose socket was closed lives again under the same address.
+#[map]
+pub static CLOSED: LruHashMap<ConnectionKey, u64> = LruHashMap::with_max_entries(65_536, 0);
 
 /// Never filled: a program with a tail call gets no private stack.
 #[map]
@@ -97,6 +113,16 @@ pub struct Read {
 
 impl Read {
     pub const NONE: Read = Read { object: 0, buffer: 0, length_at: 0, stack: 0 };
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Record {
+    /// The decrypter.
+    pub object: u64,
+    pub input: u64,
+    pub length: u64,
+    pub sequence: u64,
 }
 
 #[repr(C)]

@@ -9,7 +9,7 @@ use aya_ebpf::maps::LruHashMap;
 use aya_ebpf::programs::TracePointContext;
 
 use crate::descriptor::{Descriptor, Sort};
-use crate::maps::{ConnectionKey, FILES, FileState, INSIDE, Inside, RING, STDIO, Syscall, TLS_SOCKETS};
+use crate::maps::{CLOSED, ConnectionKey, FILES, FileState, INSIDE, Inside, RING, STDIO, Syscall, TLS_SOCKETS};
 use crate::tls::{Part, bind, connection, emit, inside, socket, wake, watched};
 use crate::{count, header, tgid};
 
@@ -103,7 +103,9 @@ fn sent(context: &TracePointContext) -> u32 {
     if short && seen.memory_bio == 0 {
         seen.blocked = 1;
     }
-    if seen.exact == 0 && (returned >= 0 || returned == AGAIN) {
+    // Half a connection (see `rustls`) keeps the socket that it met first: what it encrypts may wait while the thread sends elsewhere.
+    let settled = inside.object & 3 != 0 && seen.fd >= 0;
+    if seen.exact == 0 && !settled && (returned >= 0 || returned == AGAIN) {
         bind(inside.object, seen, call.fd);
     }
     0
@@ -218,6 +220,9 @@ pub fn close_enter(context: TracePointContext) -> u32 {
     if Descriptor::of(fd as i32).is_none_or(|open| open.sort() == Sort::Other) {
         return 0;
     }
+    let key = ConnectionKey { object: fd as u32 as u64, tgid: tgid(), pad: 0 };
+    // SAFETY: the helper takes nothing.
+    let _ = CLOSED.insert(key, unsafe { bpf_ktime_get_boot_ns() }, 0);
     let record = SocketAddress { header: header(kind::FD_CLOSE, 0, 0), fd: fd as i32, ..Default::default() };
     if RING.output::<SocketAddress>(&record, wake()).is_err() {
         count(counter::EVENTS_LOST, 1);
@@ -396,7 +401,7 @@ pub(crate) fn note_stdio() {
 }
 
 /// HTTP/1 request or response or HTTP/2 preface; where JSON-RPC may run also JSON, bare or in the framing of LSP: by the first four bytes.
-fn speaks(address: u64, json: bool) -> bool {
+pub(crate) fn speaks(address: u64, json: bool) -> bool {
     let mut start = [0_u8; 4];
     // SAFETY: four bytes into a local.
     if unsafe { bpf_probe_read_user((&raw mut start).cast(), 4, address as *const _) } != 0 {

@@ -14,10 +14,10 @@ use aya_ebpf::macros::{tracepoint, uprobe, uretprobe};
 use aya_ebpf::programs::{ProbeContext, RetProbeContext, TracePointContext};
 
 use crate::maps::{
-    CONNECTIONS, ConnectionKey, ConnectionState, INSIDE, Inside, NOWHERE, RING, Read, SLEEPS, SPENT, Syscall, TLS_SOCKETS,
+    CLOSED, CONNECTIONS, ConnectionKey, ConnectionState, INSIDE, Inside, NOWHERE, RING, Read, SLEEPS, SPENT, Syscall, TLS_SOCKETS,
     TRACKED, UNJUDGED,
 };
-use crate::{count, count_filtered, header, tgid};
+use crate::{count, count_filtered, header, tgid, verdict};
 
 /// Most bytes read of one call; set by the loader.
 #[unsafe(no_mangle)]
@@ -46,6 +46,17 @@ fn verdict() -> u32 {
     }
 }
 
+/// True for a hit with bytes of a process that is wanted; the others are put on the library's account.
+#[inline(always)]
+pub(crate) fn wanted<C: EbpfContext>(context: &C) -> bool {
+    let verdict = verdict();
+    if verdict & tracked::CONTENT == 0 {
+        unwanted(context);
+        return false;
+    }
+    counts(verdict, cookie(context))
+}
+
 /// False for a hit of a link that is not the one that counts in this process: a library may be probed machine-wide and in the process
 /// alone for the moment between the two.
 #[inline(always)]
@@ -68,7 +79,7 @@ fn unwanted<C: EbpfContext>(context: &C) -> u32 {
 
 /// See the module comment of `main`: the call is never taken.
 #[inline(always)]
-fn guard<C: EbpfContext>(context: &C) {
+pub(crate) fn guard<C: EbpfContext>(context: &C) {
     // SAFETY: reads a constant that the loader may change, so the compiler cannot drop the branch.
     if unsafe { core::ptr::read_volatile(&raw const CALL_BYTES) } == 0 {
         // SAFETY: the array is empty, so the call falls through.
@@ -77,7 +88,7 @@ fn guard<C: EbpfContext>(context: &C) {
 }
 
 #[inline(always)]
-fn cookie<C: EbpfContext>(context: &C) -> u64 {
+pub(crate) fn cookie<C: EbpfContext>(context: &C) -> u64 {
     // SAFETY: the helper reads the link's cookie of this context.
     unsafe { bpf_get_attach_cookie(context.as_ptr()) }
 }
@@ -112,6 +123,35 @@ pub(crate) fn connection(object: u64) -> Option<*mut ConnectionState> {
     };
     let _ = CONNECTIONS.insert(key, fresh, 0);
     CONNECTIONS.get_ptr_mut(key)
+}
+
+/// Where the function that frees an object could not be found, the end of its socket ends the connection.
+#[inline(always)]
+fn renew(cookie: u64, object: u64, state: *mut ConnectionState) {
+    if cookie >> 32 == 0 {
+        return;
+    }
+    // SAFETY: the map value stays valid for this run.
+    let seen = unsafe { &mut *state };
+    if seen.fd < 0 {
+        return;
+    }
+    let socket = ConnectionKey { object: u64::from(seen.fd as u32), tgid: tgid(), pad: 0 };
+    // SAFETY: a plain number.
+    if unsafe { CLOSED.get(socket) }.is_none_or(|closed| *closed < seen.generation) {
+        return;
+    }
+    report(kind::CLOSE, object, seen, 0, 0, 0, 0);
+    // SAFETY: the helper takes nothing.
+    seen.generation = unsafe { bpf_ktime_get_boot_ns() };
+    seen.out = 0;
+    seen.inward = 0;
+    seen.last_buffer = 0;
+    seen.last_length = 0;
+    seen.fd = -1;
+    seen.exact = 0;
+    seen.memory_bio = 0;
+    seen.blocked = 0;
 }
 
 /// Entry of a read: `(object, buffer, length, length_at)`.
@@ -185,7 +225,9 @@ fn read_return<const SLEEP: bool>(context: &RetProbeContext) -> u32 {
     } else {
         returned as u64
     };
+    verdict::listen(cookie, read.buffer);
     let Some(state) = connection(read.object) else { return 0 };
+    renew(cookie, read.object, state);
     bind_received(received, read.object, state);
     // SAFETY: the map value stays valid for this run.
     let (generation, offset, fd) = unsafe { ((*state).generation, (*state).inward, (*state).fd) };
@@ -223,7 +265,7 @@ fn write_enter<const SLEEP: bool>(context: &ProbeContext) -> u32 {
     else {
         return 0;
     };
-    if (cookie >> 8) as u8 == result::LENGTH && (cookie as u8) == source::OPENSSL {
+    if (cookie >> 8) as u8 == result::LENGTH && (cookie as u8) != source::GNUTLS {
         // `int`: the upper half of the register is not defined.
         let narrow = length as i32;
         if narrow <= 0 {
@@ -234,7 +276,9 @@ fn write_enter<const SLEEP: bool>(context: &ProbeContext) -> u32 {
     if length == 0 || length > u64::from(u32::MAX) {
         return 0;
     }
+    verdict::listen(cookie, buffer);
     let Some(state) = connection(object) else { return 0 };
+    renew(cookie, object, state);
     mark(thread, object, 1);
     // SAFETY: the map value stays valid for this run.
     let seen = unsafe { &mut *state };
@@ -322,10 +366,17 @@ pub fn gnutls_server_name(context: ProbeContext) -> u32 {
 #[uprobe]
 pub fn tls_free(context: ProbeContext) -> u32 {
     guard(&context);
-    let Some(object) = context.arg::<u64>(0) else { return 0 };
+    if let Some(object) = context.arg::<u64>(0) {
+        close(object);
+    }
+    0
+}
+
+/// Ends a connection, if it is known.
+pub(crate) fn close(object: u64) {
     let key = key(object);
     // SAFETY: plain values; copied before the entry is removed.
-    let Some(state) = (unsafe { CONNECTIONS.get(key) }).copied() else { return 0 };
+    let Some(state) = (unsafe { CONNECTIONS.get(key) }).copied() else { return };
     let _ = CONNECTIONS.remove(key);
     if state.fd >= 0 {
         let _ = TLS_SOCKETS.remove(socket(state.fd));
@@ -333,7 +384,6 @@ pub fn tls_free(context: ProbeContext) -> u32 {
     if state.out + state.inward > 0 {
         report(kind::CLOSE, object, &state, 0, 0, 0, 0);
     }
-    0
 }
 
 /// The same sites with nothing behind them: the floor that the cost of the others is measured against.
@@ -362,7 +412,7 @@ pub(crate) fn inside(thread: u64) -> Option<*mut Inside> {
     INSIDE.get_ptr_mut(thread)
 }
 
-fn mark(thread: u64, object: u64, wants_send: u32) {
+pub(crate) fn mark(thread: u64, object: u64, wants_send: u32) {
     if let Some(inside) = inside(thread) {
         // SAFETY: the entry belongs to this thread.
         unsafe {
@@ -373,7 +423,7 @@ fn mark(thread: u64, object: u64, wants_send: u32) {
 }
 
 /// A read that returned data was fed by this thread's last receive: nested or just before (memory BIO).
-fn bind_received(fd: i32, object: u64, state: *mut ConnectionState) {
+pub(crate) fn bind_received(fd: i32, object: u64, state: *mut ConnectionState) {
     // SAFETY: the map value stays valid for this run.
     let seen = unsafe { &mut *state };
     if fd >= 0 && seen.exact == 0 && seen.fd != fd {
@@ -421,7 +471,7 @@ fn report(kind: u16, object: u64, state: &ConnectionState, fd: i32, offset: u64,
 }
 
 /// Where a run of bytes belongs.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(crate) struct Part {
     pub(crate) object: u64,
     pub(crate) generation: u64,
@@ -464,16 +514,20 @@ extern "C" fn step<const SLEEP: bool>(index: u64, run: *mut Run) -> i64 {
     if at >= run.wanted {
         return 1;
     }
-    let left = run.wanted - at;
-    let buffer = run.buffer + at;
-    if left <= SMALL as u64 {
-        chunk::<SMALL, SLEEP>(&run.part, buffer, at, left as u32);
-    } else if left <= MEDIUM as u64 {
-        chunk::<MEDIUM, SLEEP>(&run.part, buffer, at, left as u32);
-    } else {
-        chunk::<LARGE, SLEEP>(&run.part, buffer, at, if left < LARGE as u64 { left as u32 } else { LARGE as u32 });
-    }
+    piece::<SLEEP>(&run.part, run.buffer + at, at, run.wanted - at);
     0
+}
+
+/// At most one chunk of `left` bytes, in the size class that fits.
+#[inline(always)]
+pub(crate) fn piece<const SLEEP: bool>(part: &Part, buffer: u64, at: u64, left: u64) {
+    if left <= SMALL as u64 {
+        chunk::<SMALL, SLEEP>(part, buffer, at, left as u32);
+    } else if left <= MEDIUM as u64 {
+        chunk::<MEDIUM, SLEEP>(part, buffer, at, left as u32);
+    } else {
+        chunk::<LARGE, SLEEP>(part, buffer, at, if left < LARGE as u64 { left as u32 } else { LARGE as u32 });
+    }
 }
 
 #[inline(never)]
@@ -541,7 +595,7 @@ pub(crate) fn wake() -> u64 {
 
 /// A frame of its own: kernels before 6.13 add up the frames of a call and its callbacks, up to 512 bytes.
 #[inline(never)]
-fn lost(part: &Part, offset: u64, bytes: u64, cause: u32) {
+pub(crate) fn lost(part: &Part, offset: u64, bytes: u64, cause: u32) {
     let record = Connection {
         header: header(kind::LOST, part.flags | FLAG_TRUNCATED, 0),
         object: part.object,

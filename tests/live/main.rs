@@ -5,5 +5,6 @@ mod agent;
 mod clients;
 mod kill;
 mod refusal;
+mod stacks;
 mod stdio;
 mod volume;

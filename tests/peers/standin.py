@@ -8,6 +8,7 @@ results, as an injected model would. That is the point of the demo's bad run.
 
 import argparse
 import gzip
+import io
 import json
 import os
 import random
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import threading
 import time
+import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
@@ -233,13 +235,27 @@ class Handler(BaseHTTPRequestHandler):
         status = int(fields.pop("Status", "200").split()[0])
         self.answer(status, out, kind, list(fields.items()))
 
+    def simple(self, url, body):
+        """A package index of one package."""
+        name = "agentward_nothing-1.0-py3-none-any.whl"
+        if not url.path.endswith(".whl"):
+            return self.answer(200, f'<a href="{name}">{name}</a>'.encode(), "text/html")
+        out = io.BytesIO()
+        with zipfile.ZipFile(out, "w") as wheel:
+            facts = "agentward_nothing-1.0.dist-info"
+            wheel.writestr("agentward_nothing.py", NOISE[:300_000].hex())
+            wheel.writestr(f"{facts}/METADATA", "Metadata-Version: 2.1\nName: agentward-nothing\nVersion: 1.0\n")
+            wheel.writestr(f"{facts}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+            wheel.writestr(f"{facts}/RECORD", "")
+        self.answer(200, out.getvalue(), "application/octet-stream")
+
     def missing(self, url, body):
         self.json(404, {"error": "nothing here"})
 
 
 ROUTES = [
     ("/v1/chat/completions", Handler.model), ("/v1/messages", Handler.model), ("/v1/orders/", Handler.order),
-    ("/echo", Handler.echo), ("/git/", Handler.git), ("/", Handler.missing),
+    ("/echo", Handler.echo), ("/git/", Handler.git), ("/simple/", Handler.simple), ("/", Handler.missing),
 ]
 
 

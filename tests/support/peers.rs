@@ -118,6 +118,11 @@ impl World {
         client
     }
 
+    /// The port that the stand-in's URL names.
+    pub fn port(&self) -> u16 {
+        self.standin.port
+    }
+
     /// What both HTTP servers received and sent.
     pub fn ledger(&self) -> Vec<Value> {
         [self.rows("ledger.jsonl"), self.rows("mcp.jsonl")].concat()

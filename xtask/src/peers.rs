@@ -60,6 +60,56 @@ fn npm(wanted: &Path, name: &str) -> Result<()> {
     })
 }
 
+/// Programs that carry a TLS library of their own. The small ones only, unless `all`: the others are 700 MB.
+pub fn prepare_stacks(all: bool) -> Result<()> {
+    setup::need(&[("cc", "gcc")])?;
+    setup::install(&["libssl-dev", "libc6-dev"])?;
+    let stacks = sources().join("stacks");
+    once(&stacks.join("client.c"), "openssl-static", |folder| {
+        fs::create_dir_all(folder)?;
+        let mut cc = sh::command("cc");
+        cc.args(["-O2", "-static", "-s", "-w", "-o"]).arg(folder.join("client")).arg(stacks.join("client.c"));
+        sh::run(cc.args(["-lssl", "-lcrypto"]))
+    })?;
+    once(&stacks.join("rust/src/main.rs"), "rustls-ring", |folder| {
+        let mut cargo = sh::cargo();
+        cargo.args(["build", "--release", "--manifest-path"]).arg(stacks.join("rust/Cargo.toml"));
+        sh::run(cargo.arg("--target-dir").arg(folder))
+    })?;
+    if !all {
+        return Ok(());
+    }
+    let wanted = stacks.join("requirements.txt");
+    once(&wanted, "stacks-venv", |venv| {
+        sh::run(sh::command("python3").args(["-m", "venv"]).arg(venv))?;
+        sh::run(sh::command(venv.join("bin/pip")).args(["install", "-q", "--disable-pip-version-check", "-r"]).arg(&wanted))
+    })?;
+    let wanted = stacks.join("package.json");
+    once(&wanted, "stacks-node", |node| {
+        fs::create_dir_all(node)?;
+        fs::copy(&wanted, node.join("package.json"))?;
+        // `--force`: these are the bare programs of one platform, which npm would let a wrapper choose.
+        sh::run(sh::command("npm").args(["install", "--no-audit", "--no-fund", "--silent", "--force"]).current_dir(node))
+    })?;
+    once(&stacks.join("client.go"), "go", |folder| {
+        fs::create_dir_all(folder)?;
+        for (name, flags) in [("client", ""), ("client-stripped", "-s -w")] {
+            go(&["build", "-ldflags", flags, "-o"], &folder.join(name), &stacks.join("client.go"))?;
+        }
+        Ok(())
+    })
+}
+
+/// The Go toolchain from PyPI.
+fn go(words: &[&str], output: &Path, source: &Path) -> Result<()> {
+    let libraries = fs::read_dir(folder().join("stacks-venv/lib"))?.next().context("a Python environment has libraries")??;
+    let root = libraries.path().join("site-packages/go");
+    let mut go = sh::command(root.join("bin/go"));
+    go.args(words).arg(output).arg(source);
+    go.env("GOROOT", &root).env("GOCACHE", folder().join("go-cache")).env("GO111MODULE", "off").env("CGO_ENABLED", "0");
+    sh::run(&mut go)
+}
+
 /// Runs `make` unless `name` was made from the same `wanted` before.
 fn once(wanted: &Path, name: &str, make: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let text = fs::read_to_string(wanted).with_context(|| format!("cannot read {}", wanted.display()))?;

@@ -23,7 +23,7 @@ struct Step {
     run: fn() -> Result<()>,
 }
 
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     Step { name: "format", run: || sh::run(sh::cargo().args(["fmt", "--all", "--check"])) },
     Step { name: "clippy of the pure library", run: clippy_pure },
     Step { name: "pure library", run: pure },
@@ -34,12 +34,16 @@ const STEPS: [Step; 10] = [
     Step { name: "console in a browser and a terminal", run: console },
     Step { name: "sinks into real receivers", run: receivers::slice },
     Step { name: LIVE, run: live },
+    Step { name: STACKS, run: stacks },
 ];
 const LIVE: &str = "live, on this kernel";
+/// Only when asked for by name: it downloads the agents' own programs.
+const STACKS: &str = "stacks, with the programs that agents ship";
 
 pub fn run(arguments: &Arguments) -> Result<()> {
     let wanted = |step: &&Step| {
-        !(arguments.no_live && step.name == LIVE) && arguments.only.as_ref().is_none_or(|word| step.name.contains(word.as_str()))
+        let named = |word: &String| step.name.contains(word.as_str());
+        !(arguments.no_live && step.name == LIVE) && arguments.only.as_ref().map_or(step.name != STACKS, named)
     };
     let mut done = Vec::new();
     for step in STEPS.iter().filter(wanted) {
@@ -134,12 +138,13 @@ fn live() -> Result<()> {
     setup::need(&[("curl", "curl"), ("wget", "wget"), ("git", "git"), ("ip", "iproute2")])?;
     peers::prepare_python()?;
     peers::prepare_node()?;
+    peers::prepare_stacks(false)?;
     build::run()?;
     if !sh::is_root() {
         bail!("the live tests load probes and need root: run `sudo -E cargo xtask test`, or leave them out with --no-live");
     }
     // One at a time: each test watches the whole host.
-    sh::run(agent_tests().args(["--test", "live", "--", "--ignored", "--test-threads=1"]))?;
+    sh::run(agent_tests().args(["--test", "live", "--", "--ignored", "--test-threads=1", "--skip", EVERY_STACK]))?;
     prepare_console()?;
     sh::run(agent_tests().args(["--test", "console", "--", "--ignored", "live_", "--nocapture", "--test-threads=1"]))
 }
@@ -148,6 +153,20 @@ fn live() -> Result<()> {
 pub fn console_load() -> Result<()> {
     prepare_console()?;
     sh::run(agent_tests().args(["--test", "console", "--", "--ignored", "load_", "--nocapture"]))
+}
+
+/// The live test that needs what [`peers::prepare_stacks`] downloads.
+const EVERY_STACK: &str = "every_stack";
+
+fn stacks() -> Result<()> {
+    setup::need(&[("npm", "npm")])?;
+    peers::prepare_python()?;
+    peers::prepare_stacks(true)?;
+    build::run()?;
+    if !sh::is_root() {
+        bail!("this test loads probes and needs root: run `sudo -E cargo xtask test --only stacks`");
+    }
+    sh::run(agent_tests().args(["--test", "live", "--", "--ignored", "--nocapture", EVERY_STACK]))
 }
 
 fn agent_tests() -> Command {

@@ -32,6 +32,8 @@ pub mod source {
     pub const PLAIN: u8 = 4;
     /// A pipe or a unix socket.
     pub const STDIO: u8 = 5;
+    pub const RUSTLS: u8 = 6;
+    pub const GO: u8 = 7;
 }
 
 /// How a read function reports its length: bits 8 to 15 of the attach cookie.
@@ -41,6 +43,9 @@ pub mod result {
     /// 1 on success, the length behind the fourth argument (`SSL_read_ex`).
     pub const POINTER_4: u8 = 1;
 }
+
+/// Places found without symbols that are judged by their hits: bits 32 to 63 of the attach cookie number them from 1.
+pub const PLACES: u32 = 4096;
 
 /// Puts a source and a result convention into an attach cookie.
 pub const fn cookie(source: u8, result: u8) -> u64 {
@@ -195,6 +200,8 @@ pub mod loss {
     pub const RING_FULL: u32 = 1;
     pub const READ_FAULT: u32 = 2;
     pub const TRUNCATED: u32 = 3;
+    /// The library's own count of records skipped some.
+    pub const MISSED: u32 = 4;
 }
 
 /// Places in the `LAYOUT` global: where fields lie in this kernel's structures, from its BTF. All zero: not known.

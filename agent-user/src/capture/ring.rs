@@ -70,6 +70,7 @@ pub fn event(record: &[u8]) -> Option<Event> {
             let cause = match connection.cause {
                 loss::RING_FULL => LossCause::RingFull,
                 loss::TRUNCATED => LossCause::Truncated,
+                loss::MISSED => LossCause::Missed,
                 _ => LossCause::ReadFault,
             };
             What::Lost { object: object(&connection), dir: direction(&header), bytes: connection.bytes, cause }
@@ -107,6 +108,8 @@ fn chunk(record: &[u8], header: &Header) -> Option<What> {
         source::BORINGSSL => Source::Boringssl,
         source::PLAIN => Source::Plain,
         source::STDIO => Source::Stdio,
+        source::RUSTLS => Source::Rustls,
+        source::GO => Source::Go,
         _ => Source::Openssl,
     };
     Some(What::Chunk {

@@ -29,13 +29,27 @@ struct Attached {
     spenders: HashSet<u32>,
 }
 
-#[derive(Default)]
 pub(super) struct Attachments {
     catalogue: Catalogue,
     libraries: BTreeMap<Inode, Attached>,
 }
 
 impl Attachments {
+    pub(super) fn start() -> Result<Attachments, StartError> {
+        let catalogue = Catalogue::start().map_err(|error| StartError::refused("start a thread", &error))?;
+        Ok(Attachments { catalogue, libraries: BTreeMap::new() })
+    }
+
+    /// What was there at the start is attached: from now on files are read beside the session's work.
+    pub(super) fn hurry(&mut self) {
+        self.catalogue.hurry();
+    }
+
+    /// Begins to read a program that has just been started.
+    pub(super) fn expect(&mut self, path: &Path) {
+        self.catalogue.expect(path);
+    }
+
     /// Libraries that lie where programs will map them.
     pub(super) fn look_ahead(&mut self, kernel: &mut Kernel) -> Result<(), StartError> {
         for path in installed() {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::halves::Halves;
 use super::processes;
 use crate::base::{ConnId, Sensitive, Timestamp};
 use crate::capture::ring::{Event, Object, What};
@@ -36,6 +37,7 @@ pub(super) struct Events {
     sockets: HashMap<(u32, i32), Peer>,
     /// Plaintext sockets by process and fd. Standard input and output are not here: their conversation ends with the process.
     plain: HashMap<(u32, i32), Object>,
+    halves: Halves,
 }
 
 /// Which end a socket is, and who is at the other.
@@ -48,6 +50,14 @@ impl Events {
 
     /// The observations of one event, in order.
     pub(super) fn translate(&mut self, event: Event, out: &mut Vec<Observation>) {
+        let mut joined = Vec::new();
+        self.halves.take(event, &mut joined);
+        for event in joined {
+            self.translate_one(event, out);
+        }
+    }
+
+    fn translate_one(&mut self, event: Event, out: &mut Vec<Observation>) {
         let ts = Timestamp(self.boot + event.time);
         let pid = event.tgid;
         match event.what {

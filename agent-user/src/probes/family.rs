@@ -5,6 +5,8 @@ use agent_wire::{cookie, result, source};
 use super::elf::Elf;
 use super::kernel::Program;
 use super::site::{HEAD, callees, cheap_site, is_instruction_start};
+use super::stripped;
+use crate::resolve::{Report, Stack};
 
 /// A library family that was recognised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -12,6 +14,11 @@ pub enum Family {
     /// libssl of OpenSSL 1.1 and 3, shared or linked into a program that exports it (Node).
     Openssl,
     Gnutls,
+    Boringssl,
+    Rustls,
+    Go,
+    /// More than one of them in one file.
+    Several,
 }
 
 impl Family {
@@ -19,6 +26,10 @@ impl Family {
         match self {
             Family::Openssl => "openssl",
             Family::Gnutls => "gnutls",
+            Family::Boringssl => "boringssl",
+            Family::Rustls => "rustls",
+            Family::Go => "go",
+            Family::Several => "several",
         }
     }
 }
@@ -32,6 +43,8 @@ pub(super) struct Site {
     pub(super) cookie: u64,
     /// For `doctor`: the function it belongs to.
     pub(super) function: &'static str,
+    /// Not 0 where it was found without a symbol: hits of such a place are judged, under this number within the file.
+    pub(super) judged: u32,
 }
 
 const OPENSSL: &[(&str, Program)] = &[
@@ -55,26 +68,39 @@ pub(super) fn wanted(name: &str) -> bool {
     name.starts_with("SSL_") || name.starts_with("gnutls_")
 }
 
-/// Recognises the family by content and plans its probes; `None` for a file that holds no library that can be read.
-pub(super) fn plan(elf: &Elf<'_>) -> Option<(Family, Vec<Site>)> {
-    if elf.function("SSL_read").is_some() && elf.function("SSL_write").is_some() {
-        return Some((Family::Openssl, openssl(elf)));
+/// Recognises families by what the file exports, then by what was resolved in it, and plans their probes; `None` for a file that holds no
+/// library that can be read.
+pub(super) fn plan(elf: &Elf<'_>, resolved: &Report) -> Option<(Family, Vec<Site>)> {
+    let (mut families, mut sites) = (Vec::new(), Vec::new());
+    let named = elf.function("SSL_read").is_some() && elf.function("SSL_write").is_some();
+    if named {
+        let boring = resolved.found.iter().any(|found| found.stack == Stack::Boringssl);
+        families.push(if boring { Family::Boringssl } else { Family::Openssl });
+        sites.extend(openssl(elf, if boring { source::BORINGSSL } else { source::OPENSSL }));
     }
     if elf.function("gnutls_record_recv").is_some() {
-        return Some((Family::Gnutls, gnutls(elf)));
+        families.push(Family::Gnutls);
+        sites.extend(gnutls(elf));
     }
-    None
+    let (more, found) = stripped::sites(elf, resolved, named);
+    families.extend(more);
+    sites.extend(found);
+    match families.as_slice() {
+        [] => None,
+        [only] => Some((*only, sites)),
+        _ => Some((Family::Several, sites)),
+    }
 }
 
-fn openssl(elf: &Elf<'_>) -> Vec<Site> {
+fn openssl(elf: &Elf<'_>, source: u8) -> Vec<Site> {
     let mut sites = Vec::new();
-    let plain = cookie(source::OPENSSL, result::LENGTH);
-    let pointer = cookie(source::OPENSSL, result::POINTER_4);
+    let plain = cookie(source, result::LENGTH);
+    let pointer = cookie(source, result::POINTER_4);
     match shared_callee(elf, "SSL_read", "SSL_read_ex") {
         // `ssl_read_internal(s, buffer, length, length_at)` serves both and returns as `SSL_read_ex` does.
         Some(internal) => {
             place(elf, &mut sites, "SSL_read", internal, Program::ReadEnter, pointer);
-            place_return(elf, &mut sites, "SSL_read", internal, pointer);
+            place_return(elf, &mut sites, "SSL_read", internal, Program::ReadReturn, pointer);
         }
         None => {
             read(elf, &mut sites, "SSL_read", plain);
@@ -120,7 +146,7 @@ fn shared_callee(elf: &Elf<'_>, one: &str, other: &str) -> Option<u64> {
 fn read(elf: &Elf<'_>, sites: &mut Vec<Site>, name: &'static str, cookie: u64) {
     if let Some(address) = elf.function(name) {
         place(elf, sites, name, address, Program::ReadEnter, cookie);
-        place_return(elf, sites, name, address, cookie);
+        place_return(elf, sites, name, address, Program::ReadReturn, cookie);
     }
 }
 
@@ -131,16 +157,23 @@ fn at_symbol(elf: &Elf<'_>, sites: &mut Vec<Site>, name: &'static str, program: 
 }
 
 /// Entry programs go to the cheapest instruction of the prologue.
-fn place(elf: &Elf<'_>, sites: &mut Vec<Site>, function: &'static str, address: u64, program: Program, cookie: u64) {
+pub(super) fn place(elf: &Elf<'_>, sites: &mut Vec<Site>, function: &'static str, address: u64, program: Program, cookie: u64) {
     let head = elf.code(address, HEAD);
     let site = cheap_site(head, address);
     if !is_instruction_start(head, address, site) {
         return;
     }
-    sites.extend(elf.file_offset(site).map(|offset| Site { program, offset, cookie, function }));
+    sites.extend(elf.file_offset(site).map(|offset| Site { program, offset, cookie, function, judged: 0 }));
 }
 
 /// A return program must stand at the very entry: there it finds the return address on the stack.
-fn place_return(elf: &Elf<'_>, sites: &mut Vec<Site>, function: &'static str, address: u64, cookie: u64) {
-    sites.extend(elf.file_offset(address).map(|offset| Site { program: Program::ReadReturn, offset, cookie, function }));
+pub(super) fn place_return(
+    elf: &Elf<'_>,
+    sites: &mut Vec<Site>,
+    function: &'static str,
+    address: u64,
+    program: Program,
+    cookie: u64,
+) {
+    sites.extend(elf.file_offset(address).map(|offset| Site { program, offset, cookie, function, judged: 0 }));
 }

@@ -34,12 +34,19 @@ pub(super) enum Program {
     Ctrl,
     GnutlsName,
     Free,
+    GoReadEnter,
+    GoReadReturn,
+    GoWriteEnter,
+    GoClose,
+    RustlsEncrypt,
+    RustlsDecryptEnter,
+    RustlsDecryptReturn,
     EmptyEnter,
     EmptyReturn,
 }
 
 impl Program {
-    const ALL: [Program; 11] = [
+    const ALL: [Program; 18] = [
         Program::ReadEnter,
         Program::ReadReturn,
         Program::WriteEnter,
@@ -49,6 +56,13 @@ impl Program {
         Program::Ctrl,
         Program::GnutlsName,
         Program::Free,
+        Program::GoReadEnter,
+        Program::GoReadReturn,
+        Program::GoWriteEnter,
+        Program::GoClose,
+        Program::RustlsEncrypt,
+        Program::RustlsDecryptEnter,
+        Program::RustlsDecryptReturn,
         Program::EmptyEnter,
         Program::EmptyReturn,
     ];
@@ -66,6 +80,13 @@ impl Program {
             Program::Ctrl => "tls_ctrl",
             Program::GnutlsName => "gnutls_server_name",
             Program::Free => "tls_free",
+            Program::GoReadEnter => "go_read_enter",
+            Program::GoReadReturn => "go_read_return",
+            Program::GoWriteEnter => "go_write_enter",
+            Program::GoClose => "go_close",
+            Program::RustlsEncrypt => "rustls_encrypt",
+            Program::RustlsDecryptEnter => "rustls_decrypt_enter",
+            Program::RustlsDecryptReturn => "rustls_decrypt_return",
             Program::EmptyEnter => "empty_enter",
             Program::EmptyReturn => "empty_return",
         }

@@ -2,13 +2,15 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::elf::{Elf, FILE_BYTES};
-use super::family::{Family, Site, plan, wanted};
+use agent_wire::PLACES;
+
+use super::family::{Family, Site};
+use super::reader::Reader;
 
 /// What the kernel attaches to: overlay and bind mounts of one file share it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -33,55 +35,70 @@ impl Library {
 }
 
 /// Files that were looked at. Most hold no TLS library and are never opened again.
-#[derive(Default)]
 pub(super) struct Catalogue {
-    seen: HashMap<Inode, bool>,
+    seen: HashMap<Inode, Look>,
+    reader: Reader,
+    /// Whoever asks waits for the answer: so it is until everything that was there at the start is attached.
+    patient: bool,
+    /// Places judged by their hits, so far.
+    places: u32,
+}
+
+enum Look {
+    Asked,
+    Done,
 }
 
 impl Catalogue {
-    /// Looks at a file that was not seen before; gives the library when it holds one.
+    pub(super) fn start() -> io::Result<Catalogue> {
+        Ok(Catalogue { seen: HashMap::new(), reader: Reader::start()?, patient: true, places: 0 })
+    }
+
+    /// From now on a file is read beside the work of the session, and asked for again.
+    pub(super) fn hurry(&mut self) {
+        self.patient = false;
+    }
+
+    /// Looks at a file that was not seen before; gives the library when it holds one. `None` while it is being read, too: then
+    /// the inode is not known, and this must be called again.
     pub(super) fn look(&mut self, path: &Path, inode: Inode) -> Option<Library> {
-        if self.seen.contains_key(&inode) {
+        if !self.seen.contains_key(&inode) {
+            // A file that cannot be opened is gone, with the process that had it.
+            let file = File::open(path).ok()?;
+            self.reader.ask(path, inode, file);
+            self.seen.insert(inode, Look::Asked);
+        }
+        if !matches!(self.seen.get(&inode), Some(Look::Asked)) {
             return None;
         }
-        let library = read_library(path).ok().flatten();
-        self.seen.insert(inode, library.is_some());
+        let mut library = self.reader.answer(inode, self.patient)?;
+        self.seen.insert(inode, Look::Done);
+        if let Some(library) = &mut library {
+            self.number(&mut library.sites);
+        }
         library
     }
 
     pub(super) fn is_known(&self, inode: Inode) -> bool {
-        self.seen.contains_key(&inode)
+        matches!(self.seen.get(&inode), Some(Look::Done))
+    }
+
+    /// Gives each place that must be judged a number of its own. When they run out, the rest is attached without a judge.
+    fn number(&mut self, sites: &mut [Site]) {
+        let most = sites.iter().map(|site| site.judged).max().unwrap_or(0);
+        for site in sites.iter_mut().filter(|site| site.judged > 0) {
+            site.judged += self.places;
+            if site.judged < PLACES {
+                site.cookie |= u64::from(site.judged) << 32;
+            }
+        }
+        self.places += most;
     }
 }
 
 pub(super) fn inode_of(path: &Path) -> Option<Inode> {
     let metadata = fs::metadata(path).ok()?;
     metadata.is_file().then(|| Inode { device: metadata.dev(), number: metadata.ino() })
-}
-
-fn read_library(path: &Path) -> io::Result<Option<Library>> {
-    let mut file = File::open(path)?;
-    let length = file.metadata()?.len();
-    if !(64..=FILE_BYTES).contains(&length) {
-        return Ok(None);
-    }
-    let mut magic = [0; 4];
-    file.read_exact(&mut magic)?;
-    if magic != *b"\x7fELF" {
-        return Ok(None);
-    }
-    let data = read_all(&file, length)?;
-    let planned = Elf::read(&data, wanted).and_then(|elf| plan(&elf));
-    drop(data);
-    Ok(planned.map(|(family, sites)| Library { path: path.to_owned(), file, family, sites }))
-}
-
-/// Copied, not mapped: a file that shrinks under a mapping would raise SIGBUS here.
-fn read_all(file: &File, length: u64) -> io::Result<Vec<u8>> {
-    use std::os::unix::fs::FileExt;
-    let mut bytes = vec![0; usize::try_from(length).map_err(io::Error::other)?];
-    file.read_exact_at(&mut bytes, 0)?;
-    Ok(bytes)
 }
 
 /// A file that a process has mapped executable.

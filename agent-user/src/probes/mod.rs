@@ -10,14 +10,17 @@ mod events;
 mod family;
 #[cfg(test)]
 mod frames;
+mod halves;
 mod kernel;
 mod libraries;
 mod people;
 mod needs;
 mod processes;
+mod reader;
 mod scope;
 mod session;
 pub mod site;
+mod stripped;
 
 use std::fmt;
 

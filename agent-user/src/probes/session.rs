@@ -32,12 +32,14 @@ const LOSSES: Duration = Duration::from_millis(100);
 const LOOK_AROUND: Duration = Duration::from_millis(100);
 
 /// Young processes are looked at again after these: the loader maps libraries after exec.
-const LOOK_AGAIN: [Duration; 5] = [
+const LOOK_AGAIN: [Duration; 7] = [
     Duration::from_millis(3),
     Duration::from_millis(15),
     Duration::from_millis(60),
     Duration::from_millis(250),
     Duration::from_secs(1),
+    Duration::from_secs(4),
+    Duration::from_secs(15),
 ];
 
 pub struct Session {
@@ -74,7 +76,7 @@ impl Session {
             settings,
             kernel,
             events,
-            attachments: Attachments::default(),
+            attachments: Attachments::start()?,
             process_events,
             socket_events: Vec::new(),
             young: HashMap::new(),
@@ -103,6 +105,7 @@ impl Session {
         for pid in processes::all() {
             session.attachments.look_at(&mut session.kernel, pid, false)?;
         }
+        session.attachments.hurry();
         give_back_memory();
         Ok(session)
     }
