@@ -1,6 +1,7 @@
 //! Programs that carry a TLS library of their own and name nothing: each exchange must be seen as its server received it.
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 
 use agent_tests::compare::{self, End};
@@ -13,32 +14,107 @@ struct Stack {
     source: &'static str,
     exchanges: usize,
     client: fn(&World) -> Command,
+    /// The file with the library.
+    carrier: fn() -> PathBuf,
     /// Some fail by design: a stand-in is no model.
     must_succeed: bool,
 }
 
 /// Small enough for every run.
 const SMALL: [Stack; 3] = [
-    Stack { name: "openssl_static_stripped", source: "openssl", exchanges: 12, client: openssl_static, must_succeed: true },
+    Stack {
+        name: "openssl_static_stripped",
+        source: "openssl",
+        exchanges: 12,
+        client: openssl_static,
+        carrier: || packages().join("openssl-static/client"),
+        must_succeed: true,
+    },
     Stack {
         name: "curl_cffi",
         source: "boringssl",
         exchanges: 12,
         client: |world| world.python("clients/cffi.py"),
+        carrier: || library("curl_cffi/_wrapper.abi3.so"),
         must_succeed: true,
     },
-    Stack { name: "rustls_ring_stripped", source: "rustls", exchanges: 12, client: rustls_ring, must_succeed: true },
+    Stack {
+        name: "rustls_ring_stripped",
+        source: "rustls",
+        exchanges: 12,
+        client: rustls_ring,
+        carrier: || packages().join("rustls-ring/release/rustls-client"),
+        must_succeed: true,
+    },
 ];
 
 const LARGE: [Stack; 7] = [
-    Stack { name: "bun_fetch", source: "boringssl", exchanges: 12, client: bun, must_succeed: true },
-    Stack { name: "opencode_as_bun", source: "boringssl", exchanges: 12, client: opencode, must_succeed: true },
-    Stack { name: "deno_fetch", source: "rustls", exchanges: 12, client: deno, must_succeed: true },
-    Stack { name: "uv_index", source: "rustls", exchanges: 2, client: uv, must_succeed: true },
-    Stack { name: "codex_exec", source: "rustls", exchanges: 1, client: codex, must_succeed: false },
-    Stack { name: "go", source: "go", exchanges: 12, client: |world| go(world, "client"), must_succeed: true },
-    Stack { name: "go_stripped", source: "go", exchanges: 12, client: |world| go(world, "client-stripped"), must_succeed: true },
+    Stack {
+        name: "bun_fetch",
+        source: "boringssl",
+        exchanges: 12,
+        client: bun,
+        carrier: || node_program("@oven/bun-linux-x64/bin/bun"),
+        must_succeed: true,
+    },
+    Stack {
+        name: "opencode_as_bun",
+        source: "boringssl",
+        exchanges: 12,
+        client: opencode,
+        carrier: || node_program("opencode-linux-x64/bin/opencode"),
+        must_succeed: true,
+    },
+    Stack {
+        name: "deno_fetch",
+        source: "rustls",
+        exchanges: 12,
+        client: deno,
+        carrier: || node_program("@deno/linux-x64-glibc/deno"),
+        must_succeed: true,
+    },
+    Stack {
+        name: "uv_index",
+        source: "rustls",
+        exchanges: 2,
+        client: uv,
+        carrier: || packages().join("stacks-venv/bin/uv"),
+        must_succeed: true,
+    },
+    Stack {
+        name: "codex_exec",
+        source: "rustls",
+        exchanges: 1,
+        client: codex,
+        carrier: || node_program(CODEX),
+        must_succeed: false,
+    },
+    Stack {
+        name: "go",
+        source: "go",
+        exchanges: 12,
+        client: |world| go(world, "client"),
+        carrier: || packages().join("go/client"),
+        must_succeed: true,
+    },
+    Stack {
+        name: "go_stripped",
+        source: "go",
+        exchanges: 12,
+        client: |world| go(world, "client-stripped"),
+        carrier: || packages().join("go/client-stripped"),
+        must_succeed: true,
+    },
 ];
+
+const CODEX: &str = "codex-linux-x64/vendor/x86_64-unknown-linux-musl/bin/codex";
+
+/// A file of a Python package of the clients' environment.
+fn library(name: &str) -> PathBuf {
+    let versions = fs::read_dir(packages().join("venv/lib")).expect("`cargo xtask test` made it");
+    let version = versions.flatten().next().expect("it has one version");
+    version.path().join("site-packages").join(name)
+}
 
 fn openssl_static(world: &World) -> Command {
     let mut client = world.client(packages().join("openssl-static/client"));
@@ -50,7 +126,7 @@ fn rustls_ring(world: &World) -> Command {
     world.client(packages().join("rustls-ring/release/rustls-client"))
 }
 
-fn node_program(name: &str) -> std::path::PathBuf {
+fn node_program(name: &str) -> PathBuf {
     packages().join("stacks-node/node_modules").join(name)
 }
 
@@ -91,7 +167,7 @@ fn codex(world: &World) -> Command {
         world.url()
     );
     fs::write(home.join("config.toml"), provider).expect("the scratch folder is writable");
-    let mut client = world.client(node_program("codex-linux-x64/vendor/x86_64-unknown-linux-musl/bin/codex"));
+    let mut client = world.client(node_program(CODEX));
     client.env("CODEX_HOME", &home).env("CODEX_CA_CERTIFICATE", world.path("ca.pem"));
     client.args(["exec", "--skip-git-repo-check", "Say hello."]);
     client
@@ -105,7 +181,11 @@ fn check(stack: &Stack) {
     let world = World::start(stack.name);
     let mut client = (stack.client)(&world);
     let file = world.path("recording.jsonl");
-    program::record(&file, &["--scope", "all"], || {
+    // Nothing is known of a program before it first runs, unless it is named.
+    let config = world.path("agentward.toml");
+    fs::write(&config, format!("[capture]\nprograms = [{:?}]\n", (stack.carrier)())).expect("the scratch folder is writable");
+    let config = config.to_str().expect("test files have plain names");
+    program::record(&file, &["--scope", "all", "--config", config], || {
         let done = client.output().unwrap_or_else(|error| panic!("{client:?}: {error}"));
         let words = String::from_utf8_lossy(&done.stderr);
         assert!(done.status.success() || !stack.must_succeed, "{client:?}: {}: {words}", done.status);

@@ -235,6 +235,7 @@ fn probe_settings(config: &config::Config, scope: Option<Scope>) -> Result<crate
         ring_bytes: config.capture.ring_bytes,
         call_bytes: config.capture.call_bytes,
         empty: config.capture.empty,
+        programs: config.capture.programs.clone(),
     })
 }
 

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::num::NonZeroU32;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use agent_wire::{COOKIE_LIBRARY, COOKIE_OWN, LIBRARIES, tracked};
 
@@ -51,8 +51,8 @@ impl Attachments {
     }
 
     /// Libraries that lie where programs will map them.
-    pub(super) fn look_ahead(&mut self, kernel: &mut Kernel) -> Result<(), StartError> {
-        for path in installed() {
+    pub(super) fn look_ahead(&mut self, kernel: &mut Kernel, programs: &[PathBuf]) -> Result<(), StartError> {
+        for path in installed(programs) {
             if let Some(inode) = inode_of(&path) {
                 self.discover(kernel, &path, inode)?;
             }

@@ -38,6 +38,11 @@ fn is_half(object: Object) -> bool {
     object.address & 3 != 0 && object.address >> 33 != 0
 }
 
+/// Something else that happened then and there.
+fn beside(event: &Event, what: What) -> Event {
+    Event { time: event.time, tgid: event.tgid, tid: event.tid, what }
+}
+
 impl Halves {
     pub(super) fn take(&mut self, event: Event, out: &mut Vec<Event>) {
         let pid = event.tgid;
@@ -65,7 +70,7 @@ impl Halves {
                     self.halves.retain(|(owner, _), half| {
                         *owner != pid || !matches!(half, Half::Known { joined: other, .. } if *other == joined.object)
                     });
-                    out.push(Event { what: What::Close(joined.object), ..event.clone() });
+                    out.push(beside(&event, What::Close(joined.object)));
                 }
                 out.push(event);
             }
@@ -107,7 +112,7 @@ impl Halves {
         let direction_end = if object.address & 1 == 1 { joined.out } else { joined.inward };
         let connection = joined.object;
         let waiting = self.halves.insert((pid, object), Half::Known { fd, joined: connection, base: direction_end });
-        out.push(Event { what: What::Bind { object: connection, fd }, ..event.clone() });
+        out.push(beside(event, What::Bind { object: connection, fd }));
         if let Some(Half::Waiting { events, .. }) = waiting {
             for event in events {
                 self.rename(event, object, out);
@@ -146,9 +151,10 @@ impl Halves {
             _ => 128,
         };
         let full = *bytes > WAITING;
-        events.push(event.clone());
+        let like = beside(&event, What::Exit);
+        events.push(event);
         if full {
-            self.meet(pid, object, -1, &event, out);
+            self.meet(pid, object, -1, &like, out);
         }
     }
 }

@@ -54,6 +54,15 @@ impl Catalogue {
         Ok(Catalogue { seen: HashMap::new(), reader: Reader::start()?, patient: true, places: 0 })
     }
 
+    /// Begins to read a program that has just been started.
+    pub(super) fn expect(&mut self, path: &Path) {
+        let Some(inode) = inode_of(path).filter(|inode| path.is_absolute() && !self.seen.contains_key(inode)) else { return };
+        if let Ok(file) = File::open(path) {
+            self.reader.ask(path, inode, file);
+            self.seen.insert(inode, Look::Asked);
+        }
+    }
+
     /// From now on a file is read beside the work of the session, and asked for again.
     pub(super) fn hurry(&mut self) {
         self.patient = false;
@@ -138,13 +147,23 @@ fn device_number(text: &str) -> u64 {
     libc::makedev(parse(major), parse(minor))
 }
 
+/// Programs of one folder that are read ahead.
+const IN_FOLDER: usize = 1024;
+
 /// Places where a TLS library lies before any process has mapped it: attached ahead, so that a program that lives for milliseconds is seen.
-pub(super) fn installed() -> Vec<PathBuf> {
+/// `programs` are files, or folders whose programs are meant.
+pub(super) fn installed(programs: &[PathBuf]) -> Vec<PathBuf> {
     const FOLDERS: [&str; 6] =
         ["/usr/lib/x86_64-linux-gnu", "/lib/x86_64-linux-gnu", "/usr/lib64", "/usr/lib", "/usr/local/lib", "/lib64"];
     const NAMES: [&str; 2] = ["libssl.so", "libgnutls.so"];
     const PROGRAMS: [&str; 4] = ["/usr/bin/node", "/usr/local/bin/node", "/usr/bin/nodejs", "/opt/node/bin/node"];
     let mut found: Vec<PathBuf> = PROGRAMS.iter().map(PathBuf::from).filter(|path| path.exists()).collect();
+    for place in programs {
+        match fs::read_dir(place) {
+            Ok(entries) => found.extend(entries.flatten().map(|entry| entry.path()).take(IN_FOLDER)),
+            Err(_) => found.push(place.clone()),
+        }
+    }
     for folder in FOLDERS {
         let entries = fs::read_dir(folder).into_iter().flatten().flatten();
         found.extend(entries.map(|entry| entry.path()).filter(|path| {

@@ -40,6 +40,8 @@ pub struct Settings {
     pub call_bytes: u32,
     /// Programs that do nothing at the same places: what being probed costs by itself.
     pub empty: bool,
+    /// Programs, or folders of them, to be ready for before they first run.
+    pub programs: Vec<std::path::PathBuf>,
 }
 
 /// Why this host cannot be watched. Nothing is attached when one of these is returned.

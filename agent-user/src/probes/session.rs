@@ -101,7 +101,7 @@ impl Session {
         if session.settings.scope != Scope::Match && session.socket_events.is_empty() {
             session.socket_events = session.kernel.attach_socket_events()?;
         }
-        session.attachments.look_ahead(&mut session.kernel)?;
+        session.attachments.look_ahead(&mut session.kernel, &session.settings.programs)?;
         for pid in processes::all() {
             session.attachments.look_at(&mut session.kernel, pid, false)?;
         }
@@ -197,7 +197,9 @@ impl Session {
             let Some(event) = ring::event(&item) else { continue };
             drop(item);
             match event.what {
-                What::Exec { .. } => {
+                What::Exec { ref exe, .. } => {
+                    // The process may end before it is looked at: then the file is known when it next runs.
+                    self.attachments.expect(std::path::Path::new(exe));
                     self.young.insert(event.tgid, (Instant::now(), 0));
                 }
                 // A thread is told of like a process.

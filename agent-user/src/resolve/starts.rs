@@ -70,14 +70,15 @@ impl<'a> Starts<'a> {
                 let marked = |at: &u64| marks.iter().any(|marks| marks.is_marked(*at));
                 let before = (0..FUNCTION / 16).map(|back| (address & !15).saturating_sub(back * 16)).find(marked);
                 let after = (1..=FUNCTION / 16).map(|on| (address & !15).saturating_add(on * 16)).find(marked);
-                (before.ok_or(Refused::NoFunction(address))?, after.unwrap_or(address.saturating_add(FUNCTION)))
+                let start = before.ok_or(Refused::NoFunction(address))?;
+                (start, after.unwrap_or(start.saturating_add(FUNCTION)))
             }
             Starts::Prologue => {
                 let from = address.saturating_sub(FUNCTION);
                 let before = memmem::rfind(image.bytes(from, address + 1 - from), &PROLOGUE).map(|at| from + at as u64);
                 let start = before.ok_or(Refused::NoFunction(address))?;
                 let after = memmem::find(image.bytes(address + 1, FUNCTION), &PROLOGUE).map(|at| address + 1 + at as u64);
-                (start, after.unwrap_or(address.saturating_add(FUNCTION)))
+                (start, after.unwrap_or(start.saturating_add(FUNCTION)))
             }
         };
         if !(start..end).contains(&address) || end - start > FUNCTION || !image.is_code(start) {

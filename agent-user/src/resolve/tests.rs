@@ -104,7 +104,7 @@ fn boringssl(shifted: bool, writers: usize, readers: usize, peeks: bool) -> (Pro
     let file = program.text("../../vendor/boringssl/ssl/ssl_lib.cc");
     let sink = program.function(&[0xc3]);
     let mut addresses = Vec::new();
-    let mut begin = |program: &mut Program| program.function(&[0x55]);
+    let begin = |program: &mut Program| program.function(&[0x55]);
     let inner = begin(&mut program);
     reports(&mut program, sink, file, &[226, 215], shifted);
     program.code.push(0xc3);
@@ -217,8 +217,7 @@ fn too_many_of_anything_is_refused() {
     strings.function(&[0xc3]);
     check(&strings, &[], &[Stack::Openssl]);
 
-    let mut shapes = Program::default();
-    shapes.code = [0x48, 0x8d, 0x46, 0x11, 0xc3].repeat(70_000);
+    let shapes = Program { code: [0x48, 0x8d, 0x46, 0x11, 0xc3].repeat(70_000), data: Vec::new() };
     check(&shapes, &[], &[Stack::Rustls]);
 }
 

@@ -78,11 +78,14 @@ pub struct Capture {
     pub call_bytes: u32,
     /// For measurements: programs that do nothing stand where the probes would.
     pub empty: bool,
+    /// Programs with a TLS library of their own, or folders of them, to be ready for before they first run. Others are read when they
+    /// first run, and their first words may come before that is done.
+    pub programs: Vec<PathBuf>,
 }
 
 impl Default for Capture {
     fn default() -> Capture {
-        Capture { ring_bytes: 16 << 20, call_bytes: 4 << 20, empty: false }
+        Capture { ring_bytes: 16 << 20, call_bytes: 4 << 20, empty: false, programs: Vec::new() }
     }
 }
 
