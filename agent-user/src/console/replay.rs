@@ -74,7 +74,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
             printer.take(&mut outputs)
         };
         let read = match arguments.emit {
-            Emit::Exchanges | Emit::Actions => each_observation_printed(file, arguments.lenient, take),
+            Emit::Exchanges | Emit::Anomalies | Emit::Actions => each_observation_printed(file, arguments.lenient, take),
             Emit::Workflows | Emit::Alerts => each_observation(file, arguments.lenient, take),
         };
         pipeline.finish(&mut outputs);

@@ -110,7 +110,7 @@ impl Picture {
                 Output::Step(step) => self.step(&step, redactor),
                 Output::Alert(alert) => self.alert(&alert, redactor),
                 Output::Workflow(workflow) => self.closed(&workflow),
-                Output::Exchange(_) | Output::Message(_) | Output::Panicked { .. } => {}
+                Output::Exchange(_) | Output::Message(_) | Output::Odd { .. } | Output::Panicked { .. } => {}
             }
         }
     }
