@@ -34,7 +34,7 @@ pub struct Correlate {
     /// The workflow of an A2A context.
     contexts: HashMap<Arc<str>, WorkflowId>,
     /// Model requests, for their answers and calls.
-    of_exchange: BTreeMap<ExchangeId, Pending>,
+    of_exchange: BTreeMap<(ExchangeId, Option<Arc<str>>), Pending>,
     /// Tool results that wait for the request they stand in.
     results: Vec<Action>,
     /// Steps whose action is not complete.
@@ -213,7 +213,7 @@ impl Correlate {
         if let Some(exchange) = action.exchange {
             let first = llm.messages.iter().all(|message| matches!(message.role, Role::System | Role::User));
             let pending = Pending { workflow, conversation, request: action.id, response: None, chain: prints.last(), first };
-            self.of_exchange.insert(exchange, pending);
+            self.of_exchange.insert((exchange, llm.lane.clone()), pending);
             if self.of_exchange.len() > OPEN_ACTIONS {
                 self.of_exchange.pop_first();
             }
@@ -353,7 +353,7 @@ impl Correlate {
     }
 
     fn pending(&self, action: &Action) -> Option<Pending> {
-        let pending = self.of_exchange.get(&action.exchange?).copied()?;
+        let pending = self.of_exchange.get(&(action.exchange?, lane(action))).copied()?;
         self.workflows.contains_key(&pending.workflow).then_some(pending)
     }
 
@@ -364,7 +364,7 @@ impl Correlate {
             return out.push(Correlated::Step(Box::new(step)));
         };
         if let Some(exchange) = action.exchange
-            && let Some(pending) = self.of_exchange.get_mut(&exchange)
+            && let Some(pending) = self.of_exchange.get_mut(&(exchange, lane(&action)))
         {
             pending.response = Some(action.id);
         }
@@ -588,6 +588,11 @@ impl Correlate {
     pub(super) fn is_effect(action: &Action) -> bool {
         is_effect(action.kind) && (!action.inbound || action.kind == Kind::McpRequest)
     }
+}
+
+/// Which of several answers on one connection an action is about.
+fn lane(action: &Action) -> Option<Arc<str>> {
+    action.llm.as_ref().and_then(|llm| llm.lane.clone())
 }
 
 /// Content of nobody: an action that this stage makes has no arguments until it is given some.

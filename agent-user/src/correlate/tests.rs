@@ -336,3 +336,113 @@ fn a_confused_deputy_shows_both_identities_and_the_owner() {
     assert_eq!(step.causes.first().map(|cause| cause.why), Some("same_arguments"));
     assert_eq!(world.done().iter().map(|step| step.workflow.0).collect::<BTreeSet<_>>().len(), 1);
 }
+
+#[test]
+fn answers_that_interleave_on_one_socket_find_their_requests() {
+    use crate::base::{ExchangeId, FlowId, ProcessKey};
+    use crate::decode::{Body, Frame, HttpEvent, Opcode, Protocol, Request};
+    use crate::reassemble::Flow;
+
+    let flow = Arc::new(Flow {
+        id: FlowId(1),
+        conn: ConnId("ws".into()),
+        process: ProcessKey { pid: 9, start: 0 },
+        source: Source::Openssl,
+        role: Some(Role::Client),
+        sni: None,
+        peer: None,
+        local: None,
+    });
+    let body = |text: &str| Body {
+        kept: Sensitive::new(Bytes::copy_from_slice(text.as_bytes())),
+        len: text.len() as u64,
+        sha256: [0; 32],
+        complete: true,
+    };
+    let request = Arc::new(Request {
+        ts: Timestamp(1),
+        method: "GET".into(),
+        scheme: "https",
+        host: "api.openai.com".into(),
+        path: "/v1/responses".into(),
+        query: Sensitive::default(),
+        headers: Vec::new(),
+        body: body(""),
+        trailers: Vec::new(),
+    });
+    let mut understand = Understand::default();
+    let mut correlate = Correlate::default();
+    let (mut drafts, mut out) = (Vec::new(), Vec::new());
+    let id = ExchangeId(1);
+    understand.push(HttpEvent::Request { id, flow: flow.clone(), protocol: Protocol::Http11, request }, &mut drafts);
+    let asked =
+        |lane: &str| format!(r#"{{"type":"response.create","stream_id":"{lane}","model":"gpt-5","input":"task {lane}"}}"#);
+    let answer = |lane: &str| {
+        format!(
+            r#"{{"type":"response.completed","stream_id":"{lane}","response":{{"id":"resp_{lane}","model":"gpt-5","status":"completed","output":[{{"type":"function_call","call_id":"call_{lane}","name":"do_{lane}","arguments":"{{}}"}}],"usage":{{"input_tokens":3,"output_tokens":4}}}}}}"#
+        )
+    };
+    let said = [
+        (Direction::Out, asked("a")),
+        (Direction::Out, asked("b")),
+        (Direction::In, r#"{"type":"response.created","stream_id":"b","response":{"id":"resp_b"}}"#.to_owned()),
+        (Direction::In, answer("b")),
+        (Direction::In, answer("a")),
+    ];
+    for (at, (dir, text)) in said.into_iter().enumerate() {
+        let frame = Frame::WebSocket { opcode: Opcode::Text, body: body(&text), incomplete: Vec::new() };
+        understand.push(HttpEvent::Frame { id, flow: flow.clone(), ts: Timestamp(10 + at as u64), dir, frame }, &mut drafts);
+    }
+    drafts.into_iter().for_each(|draft| correlate.push(draft, &mut out));
+    let steps: Vec<Step> =
+        out.into_iter().filter_map(|one| if let Correlated::Step(step) = one { Some(*step) } else { None }).collect();
+    for lane in ["a", "b"] {
+        let of = |kind: Kind| {
+            let about = |step: &&Step| {
+                step.action.kind == kind && step.action.llm.as_ref().and_then(|llm| llm.lane.as_deref()) == Some(lane)
+            };
+            steps.iter().find(about).unwrap_or_else(|| panic!("{} of {lane}", kind.name()))
+        };
+        let (asked, answered, called) = (of(Kind::LlmRequest), of(Kind::LlmResponse), of(Kind::ToolCall));
+        assert_eq!(answered.causes.first().map(|cause| cause.action), Some(asked.action.id), "{lane}");
+        assert_eq!(called.causes.first().map(|cause| cause.action), Some(answered.action.id), "{lane}");
+        assert_eq!(called.action.tool.as_ref().map(|tool| &*tool.name), Some(&*format!("do_{lane}")));
+        assert_eq!((asked.workflow, asked.workflow), (answered.workflow, called.workflow));
+    }
+}
+
+#[test]
+fn a_call_that_waited_for_the_user_is_one_call_and_an_approval() {
+    let mut world = World::default();
+    world.exec(20, 1, "/usr/bin/python3", &["python3", "worker.py"]);
+    let pipe = At { source: Source::Stdio, ..client(20, "pipe") };
+    let call = |id: u32, more: &str| {
+        format!(
+            r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"pay","arguments":{{"amount":50}}{more}}}}}"#
+        )
+    };
+    let say = |world: &mut World, dir, text: String| world.bytes(&pipe, dir, format!("{text}\n"));
+    say(&mut world, Direction::Out, call(1, ""));
+    let wants = r#"{"jsonrpc":"2.0","id":1,"result":{"resultType":"input_required","inputRequests":{"ok":{"method":"elicitation/create","params":{"message":"Pay 50?"}}},"requestState":"st-1"}}"#;
+    say(&mut world, Direction::In, wants.to_owned());
+    say(
+        &mut world,
+        Direction::Out,
+        call(2, r#","requestState":"st-1","inputResponses":{"ok":{"action":"accept","content":{}}}"#),
+    );
+    say(&mut world, Direction::In, r#"{"jsonrpc":"2.0","id":2,"result":{"content":[{"type":"text","text":"paid"}]}}"#.to_owned());
+    let told: Vec<(String, String)> = world
+        .done()
+        .iter()
+        .map(|step| {
+            (
+                step.action.op.as_deref().unwrap_or_default().to_owned(),
+                step.action.effect.as_deref().unwrap_or_default().to_owned(),
+            )
+        })
+        .collect();
+    let wanted = [("mcp:elicitation", "approve"), ("mcp:pay", "money")].map(|(op, effect)| (op.to_owned(), effect.to_owned()));
+    assert_eq!(told, wanted);
+    let paid = world.find(|step| step.completed && step.action.op.as_deref() == Some("mcp:pay"));
+    assert!(paid.action.result.as_ref().is_some_and(|result| result.expose_content().to_json().contains("paid")));
+}

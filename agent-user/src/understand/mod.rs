@@ -8,6 +8,7 @@ mod identity;
 mod llm;
 mod ownership;
 mod rpc;
+mod socket;
 mod stage;
 pub(crate) mod words;
 
@@ -242,6 +243,8 @@ pub struct Llm {
     pub previous_response_id: Option<Arc<str>>,
     pub conversation_id: Option<Arc<str>>,
     pub streamed: bool,
+    /// Which of several answers on one connection this is about (`stream_id`).
+    pub lane: Option<Arc<str>>,
 }
 
 /// A process or file effect of a tracked process.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::llm::Body;
 use super::{Action, Kind, Mcp, Tool};
-use crate::base::{Sensitive, Value};
+use crate::base::{Anomaly, Sensitive, Value};
 use crate::decode::jsonrpc::{Message, messages};
 use crate::decode::{Header, Request, Response, header};
 
@@ -38,7 +38,10 @@ const MCP_METHODS: &[&str] = &[
     "notifications/",
     "server/",
     "subscriptions/",
+    "tasks/result",
 ];
+
+const MISMATCH: Anomaly = Anomaly::new("mcp.header_mismatch");
 
 /// Methods of A2A 0.2, 0.3 and 1.0.
 const A2A_METHODS: &[&str] = &[
@@ -99,6 +102,12 @@ pub(super) fn describe(action: &mut Action, call: &Call, request: &Request) {
                 request_id: call.id.clone(),
                 ..Mcp::default()
             });
+            let name = word(&call.params, "/name").or_else(|| word(&call.params, "/uri"));
+            let differs =
+                |header: &str, said: Option<&str>| text(&request.headers, header).is_some_and(|told| Some(&*told) != said);
+            if differs("mcp-method", Some(&*call.method)) || differs("mcp-name", name.as_deref()) {
+                action.anomalies.push(MISMATCH);
+            }
             if &*call.method == "tools/call" {
                 let name = word(&call.params, "/name").unwrap_or_else(|| "?".into());
                 action.op = Some(format!("mcp:{name}").into());
@@ -109,7 +118,9 @@ pub(super) fn describe(action: &mut Action, call: &Call, request: &Request) {
                 action.arg = Sensitive::new(arguments);
             } else {
                 action.op = Some(format!("mcp:{}", call.method).into());
-                action.effect = Some("read".into());
+                // Asking the user: the answer is what approves.
+                let asks = matches!(&*call.method, "elicitation/create");
+                action.effect = Some(if asks { "approve" } else { "read" }.into());
                 action.arg = Sensitive::new(call.params.clone());
             }
         }
@@ -134,6 +145,19 @@ pub(super) fn describe(action: &mut Action, call: &Call, request: &Request) {
             action.arg = Sensitive::new(call.params.clone());
         }
     }
+}
+
+/// The call that a retry continues (2026-07-28): the state that the server gave, else the same call again.
+pub(super) fn continued(call: &Call, result: Option<&Value>) -> Option<String> {
+    let state = result.unwrap_or(&call.params).get("requestState").and_then(Value::as_str);
+    let name = call.params.get("name").and_then(Value::as_str).unwrap_or_default();
+    let arguments = call.params.get("arguments").map(Value::to_json).unwrap_or_default();
+    (call.protocol == Protocol::Mcp).then(|| state.map_or_else(|| format!("{} {name} {arguments}", call.method), str::to_owned))
+}
+
+/// The server wants answers of the user before it goes on.
+pub(super) fn wants_input(result: &Value) -> bool {
+    result.get("inputRequests").is_some() || result.get("resultType").and_then(Value::as_str) == Some("input_required")
 }
 
 /// The answer of a call, wherever it stands in the response.

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use super::llm::Dialect;
 use super::ownership::Owners;
 use super::rpc::{self, Protocol};
+use super::socket::{self, Said, Socket};
 use super::{Action, Draft, Effect, Kind, Llm, Tool, api, identity, words};
 use crate::base::limits::OPEN_ACTIONS;
-use crate::base::{ActionId, ExchangeId, Incomplete, KeyedHash, Sensitive, Timestamp, Value};
+use crate::base::{ActionId, Direction, ExchangeId, Incomplete, KeyedHash, Sensitive, Timestamp, Value};
 use crate::capture::{Role as End, Source};
-use crate::decode::{Exchange, HttpEvent, Request, Response, json};
+use crate::decode::{Exchange, Frame, HttpEvent, Opcode, Request, Response, json};
 use crate::reassemble::Flow;
 
 /// Names of servers and hashes of tools that are remembered.
@@ -24,6 +25,10 @@ pub struct Understand {
     servers: HashMap<Arc<str>, Arc<str>>,
     tools: HashMap<(Arc<str>, Arc<str>), Arc<str>>,
     owners: Owners,
+    /// Calls whose server asked the user something, until they are sent again with the answer.
+    held: BTreeMap<String, Box<Action>>,
+    /// Connections that carry a model API, until they close.
+    sockets: BTreeMap<ExchangeId, Socket>,
 }
 
 impl Default for Understand {
@@ -31,6 +36,14 @@ impl Default for Understand {
     fn default() -> Understand {
         Understand::new(KeyedHash::new([0; 16]))
     }
+}
+
+/// How an exchange went.
+struct Settled {
+    status: u16,
+    begun: Timestamp,
+    incomplete: Vec<Incomplete>,
+    anomalies: Vec<crate::base::Anomaly>,
 }
 
 /// A request whose answer is to come.
@@ -49,24 +62,38 @@ impl Understand {
             servers: HashMap::new(),
             tools: HashMap::new(),
             owners: Owners::default(),
+            held: BTreeMap::new(),
+            sockets: BTreeMap::new(),
         }
     }
 
     pub fn push(&mut self, event: HttpEvent, out: &mut Vec<Draft>) {
         match event {
-            HttpEvent::Request { id, flow, request, .. } => self.request(id, &flow, &request, out),
+            HttpEvent::Request { id, flow, request, .. } => {
+                if socket::speaks(&request) && flow.role != Some(End::Server) {
+                    self.sockets.insert(id, Socket::new(request.clone(), flow.clone()));
+                    if self.sockets.len() > OPEN_ACTIONS {
+                        self.sockets.pop_first();
+                    }
+                }
+                self.request(id, &flow, &request, out);
+            }
             HttpEvent::Done { ts, exchange } => self.done(ts, &exchange, out),
             HttpEvent::Fact { ts, fact } => out.push(Draft::Fact { ts, fact }),
-            HttpEvent::ResponseHead { .. }
-            | HttpEvent::Frame { .. }
-            | HttpEvent::Anomaly { .. }
-            | HttpEvent::FlowClosed { .. } => {}
+            HttpEvent::Frame { id, ts, dir, frame: Frame::WebSocket { opcode: Opcode::Text, body, .. }, .. } => {
+                self.message(id, ts, dir, body.kept.expose_content(), out);
+            }
+            HttpEvent::FlowClosed { flow, .. } => self.sockets.retain(|_, socket| socket.flow.id != flow.id),
+            HttpEvent::ResponseHead { .. } | HttpEvent::Frame { .. } | HttpEvent::Anomaly { .. } => {}
         }
     }
 
     pub fn tick(&mut self, _now: Timestamp, _out: &mut Vec<Draft>) {}
 
     pub fn finish(&mut self, _now: Timestamp, out: &mut Vec<Draft>) {
+        for (_, action) in std::mem::take(&mut self.held) {
+            out.push(Draft::Completed(action));
+        }
         for (_, open) in std::mem::take(&mut self.open) {
             give_up(open, Incomplete::RESPONSE_MISSING, out);
         }
@@ -99,6 +126,18 @@ impl Understand {
         }
         if let Some(call) = rpc::call(request, value, stdio) {
             rpc::describe(&mut action, &call, request);
+            if let Some(answers) = call.params.get("inputResponses")
+                && let Some(first) = rpc::continued(&call, None).and_then(|key| self.held.remove(&key))
+            {
+                // The same call again, with what the user said: an approval, then the rest of the first call.
+                action.op = Some("mcp:elicitation".into());
+                action.effect = Some("approve".into());
+                action.arg = Sensitive::new(first.arg.expose_content().clone());
+                action.result = Some(Sensitive::new(answers.clone()));
+                self.name_server(&mut action, flow, request);
+                out.push(Draft::Completed(Box::new(action)));
+                return self.wait(id, Open::Rpc { call, action: first }, out);
+            }
             self.know_owner(&mut action);
             self.name_server(&mut action, flow, request);
             let notification = call.id.is_none();
@@ -122,13 +161,44 @@ impl Understand {
     fn model_request(
         &mut self,
         dialect: Dialect,
-        mut action: Action,
+        action: Action,
         request: &Request,
         body: &Value,
         id: ExchangeId,
         out: &mut Vec<Draft>,
     ) {
         let llm = dialect.request(request, body);
+        let asked = self.asked(action, llm, out);
+        self.wait(id, Open::Llm { dialect, request: asked }, out);
+    }
+
+    /// A message of a model API over WebSocket.
+    fn message(&mut self, id: ExchangeId, ts: Timestamp, dir: Direction, bytes: &[u8], out: &mut Vec<Draft>) {
+        let Some(mut socket) = self.sockets.remove(&id) else { return };
+        let said = json::parse(bytes).value.and_then(|value| socket.read(&value, dir == Direction::Out));
+        match said {
+            Some((lane, Said::Asked(mut llm))) => {
+                let request = socket.request.clone();
+                let mut action = self.action(ts, Kind::LlmRequest, &socket.flow, Some(id));
+                action.identity = identity::of(&request.headers, &self.hash);
+                action.http = Some(api::http(&request, &socket.flow));
+                llm.provider = Some(Dialect::Responses.provider(&request.host));
+                llm.lane = (!lane.is_empty()).then(|| lane.clone());
+                let asked = self.asked(action, *llm, out);
+                socket.waits(lane, asked);
+            }
+            Some((lane, Said::Answered(llm))) => {
+                if let Some(asked) = socket.asked(&lane) {
+                    self.answered(&asked, *llm, ts, None, out);
+                }
+            }
+            None => {}
+        }
+        self.sockets.insert(id, socket);
+    }
+
+    /// Hands on a model's request, the tool results in it first.
+    fn asked(&mut self, mut action: Action, llm: Llm, out: &mut Vec<Draft>) -> Box<Action> {
         let results = new_results(&llm);
         action.kind = Kind::LlmRequest;
         action.op = llm.model.as_ref().map(|model| format!("llm:{model}").into());
@@ -161,7 +231,7 @@ impl Understand {
         action.id = self.next_id();
         action.llm = Some(Box::new(llm));
         out.push(Draft::Completed(Box::new(action.clone())));
-        self.wait(id, Open::Llm { dialect, request: Box::new(action) }, out);
+        Box::new(action)
     }
 
     fn done(&mut self, ts: Timestamp, exchange: &Arc<Exchange>, out: &mut Vec<Draft>) {
@@ -203,31 +273,38 @@ impl Understand {
         exchange: &Exchange,
         out: &mut Vec<Draft>,
     ) {
-        let mut llm = dialect.response(response);
+        let llm = dialect.response(response);
+        let settled = Settled {
+            status: response.status,
+            begun: response.ts,
+            incomplete: exchange.incomplete.clone(),
+            anomalies: exchange.anomalies.clone(),
+        };
+        self.answered(request, llm, response.ended.max(response.ts), Some(settled), out);
+    }
+
+    /// Hands on a model's answer and the calls that it declares.
+    fn answered(&mut self, request: &Action, mut llm: Llm, at: Timestamp, settled: Option<Settled>, out: &mut Vec<Draft>) {
         let asked = request.llm.as_deref();
+        llm.lane = asked.and_then(|asked| asked.lane.clone());
+        let settled = settled.unwrap_or_else(|| Settled { status: 0, begun: at, incomplete: Vec::new(), anomalies: Vec::new() });
         llm.provider = asked.and_then(|asked| asked.provider.clone());
         llm.model = llm.model.or_else(|| asked.and_then(|asked| asked.model.clone()));
         let calls = llm.tool_calls.clone();
         let mut action = Action {
             id: self.next_id(),
-            time: response.ts,
+            time: settled.begun,
             kind: Kind::LlmResponse,
-            status: Some(response.status),
-            incomplete: exchange.incomplete.clone(),
-            anomalies: exchange.anomalies.clone(),
+            status: Some(settled.status).filter(|status| *status != 0),
+            incomplete: settled.incomplete,
+            anomalies: settled.anomalies,
             ..request.clone()
         };
         action.llm = Some(Box::new(llm.clone()));
         out.push(Draft::Completed(Box::new(action.clone())));
         for call in calls {
             let offered = asked.and_then(|asked| asked.tools.iter().find(|tool| tool.name == call.name));
-            let mut declared = Action {
-                id: self.next_id(),
-                time: response.ended.max(response.ts),
-                kind: Kind::ToolCall,
-                status: None,
-                ..action.clone()
-            };
+            let mut declared = Action { id: self.next_id(), time: at, kind: Kind::ToolCall, status: None, ..action.clone() };
             declared.http = None;
             declared.op = Some(format!("tool:{}", call.name).into());
             declared.effect = words::effect_of_tool(&call.name).map(Arc::from);
@@ -247,7 +324,12 @@ impl Understand {
                 declared.incomplete.push(Incomplete::RESPONSE_CUT);
             }
             declared.arg = call.arguments.clone();
-            declared.llm = Some(Box::new(Llm { model: llm.model.clone(), provider: llm.provider.clone(), ..Llm::default() }));
+            declared.llm = Some(Box::new(Llm {
+                model: llm.model.clone(),
+                provider: llm.provider.clone(),
+                lane: llm.lane.clone(),
+                ..Llm::default()
+            }));
             out.push(Draft::Completed(Box::new(declared)));
         }
     }
@@ -265,6 +347,13 @@ impl Understand {
         if let Some(answer) = rpc::answer(call, response) {
             if let Some(mcp) = &mut action.mcp {
                 mcp.is_error = Some(answer.is_error);
+            }
+            if rpc::wants_input(&answer.result)
+                && self.held.len() < OPEN_ACTIONS
+                && let Some(key) = rpc::continued(call, Some(&answer.result))
+            {
+                self.held.insert(key, Box::new(action));
+                return;
             }
             self.learn(call, &mut action, &answer.result);
             action.result = Some(Sensitive::new(answer.result));

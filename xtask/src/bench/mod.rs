@@ -8,6 +8,7 @@ mod memory;
 mod nginx;
 mod policy;
 mod replay;
+mod understand;
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -43,6 +44,9 @@ enum What {
     /// `AGENTWARD_MEMORY_SECONDS` set how long it looks.
     Console,
     /// Resident memory of the daemon beside bpftrace, idle and after many exchanges (root).
+    /// Actions a second, state of an open workflow with 100,000 open, and the cost of a growing history.
+    Understand,
+    /// Resident memory of the daemon, idle and after many exchanges (root).
     Memory,
     /// Time from a TLS call to the alert in the sink's file, on an idle host (root).
     Latency(latency::Arguments),
@@ -56,6 +60,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         What::Policy => policy::run(),
         What::Detection(arguments) => detection::run("detection", arguments),
         What::Expressions(arguments) => detection::run("expressions", arguments),
+        What::Understand => understand::run(),
         What::Memory => memory::run(),
         What::Console => crate::test::console_load(),
         What::Latency(arguments) => latency::run(arguments),

@@ -9,7 +9,7 @@ mod chat;
 mod cohere;
 mod gemini;
 mod ollama;
-mod responses;
+pub(super) mod responses;
 mod stream;
 
 use std::sync::Arc;

@@ -5,7 +5,7 @@ use super::{Body, arc, arguments, call, message, number, role, some_text, text_o
 use crate::base::Value;
 use crate::understand::{Llm, Message, Role, ToolCall, Usage};
 
-pub(super) fn request(body: &Value) -> Llm {
+pub(in crate::understand) fn request(body: &Value) -> Llm {
     let instructions = body.get("instructions").and_then(Value::as_str).map(|text| message(Role::System, text.into()));
     let input = match body.get("input") {
         Some(Value::Text(text)) => vec![message(Role::User, text.to_string())],
@@ -72,7 +72,7 @@ pub(super) fn response(body: &Body) -> Llm {
     }
 }
 
-fn whole(value: &Value) -> Llm {
+pub(in crate::understand) fn whole(value: &Value) -> Llm {
     let mut llm = Llm { response_id: arc(value.get("id")), model: arc(value.get("model")), ..Llm::default() };
     let mut text = String::new();
     for item in value.get("output").and_then(Value::as_list).unwrap_or_default() {
@@ -96,7 +96,8 @@ fn whole(value: &Value) -> Llm {
 fn output(llm: &mut Llm, text: &mut String, item: &Value) {
     if item.get("type").and_then(Value::as_str) == Some("message") {
         for part in item.get("content").and_then(Value::as_list).unwrap_or_default() {
-            text.push_str(part.get("text").and_then(Value::as_str).unwrap_or_default());
+            let said = part.get("text").or(part.get("transcript"));
+            text.push_str(said.and_then(Value::as_str).unwrap_or_default());
             llm.refusal |= part.get("refusal").is_some();
         }
     } else {
