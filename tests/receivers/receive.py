@@ -67,6 +67,7 @@ ALERTS = alerts()
 TEXTS = {alert["uid"]: alert["rule"]["title"] for alert in ALERTS}
 SOURCE = FOLDER / "alerts.jsonl"
 faults = 0
+rates = []
 
 
 def expect(condition, why):
@@ -95,6 +96,7 @@ def deliver(name, fails=False, **keys):
         said = json.loads(done.stdout.splitlines()[-1])
     except (IndexError, ValueError):
         raise AssertionError(f"exit {done.returncode}: {done.stdout[-300:]}{done.stderr[-300:]}") from None
+    rates.append(said["delivered"] * 1000 / max(1, said["milliseconds"]))
     if not fails:
         expect(done.returncode == 0, f"not all were acknowledged: {said}")
     return said
@@ -212,13 +214,14 @@ def main():
     ran = [case for case in cases if WORD in case.__name__]
     for case in ran:
         started = time.monotonic()
+        rates.clear()
         try:
             case()
             verdict = "ok"
         except Exception as error:  # one broken receiver must not hide the others
             faults += 1
             verdict = f"FAILED: {type(error).__name__}: {str(error)[:600]}"
-        print(f"{case.__name__.replace('_', ' '):40} {verdict} ({COUNT} alerts, {time.monotonic() - started:.1f} s)", flush=True)
+        print(f"{case.__name__.replace('_', ' '):40} {verdict} ({COUNT} alerts, {max(rates, default=0):.0f} acknowledged/s, {time.monotonic() - started:.1f} s)", flush=True)
     print(f"{len(ran) - faults} passed, {faults} failed")
     sys.exit(1 if faults or not ran else 0)
 

@@ -3,6 +3,7 @@
 
 mod conformance;
 mod refused;
+mod secrets;
 
 use std::fs;
 use std::path::PathBuf;

@@ -74,7 +74,7 @@ impl Snapshot {
         }
     }
 
-    fn json(&self) -> Value {
+    pub(super) fn json(&self) -> Value {
         let number = |number: u64| Value::int(i64::try_from(number).unwrap_or(i64::MAX));
         let sinks = self.sinks.iter().map(|sink| {
             Value::map([
@@ -181,6 +181,9 @@ impl Board {
         if let Some(path) = request.strip_prefix("get ") {
             return api::answer(self, path).unwrap_or_else(|| "{\"error\":\"not found\"}".into()) + "\n";
         }
+        if request == "metrics" {
+            return super::metrics::text(self);
+        }
         let posted = self.posted();
         match request {
             "status" => posted.status.json().to_json() + "\n",
@@ -273,6 +276,12 @@ pub(super) fn ask(question: &str, arguments: &Arguments) -> Outcome {
         };
         println!("{shown}");
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Printed as it came.
+pub(super) fn ask_plain(question: &str, arguments: &Arguments) -> Outcome {
+    print!("{}", request(&Config::load(arguments.config.as_deref())?.socket(), question)?);
     Ok(ExitCode::SUCCESS)
 }
 

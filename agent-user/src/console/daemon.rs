@@ -1,23 +1,25 @@
 //! The daemon's middle: observations in, lines and journal records out. It owns the pipeline; the probes feed it.
 
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Failure;
 use super::config::{Config, Sink};
 use super::control::{Board, Snapshot};
-use crate::base::{KeyedHash, Timestamp};
+use crate::base::{KeyedHash, Timestamp, Value};
 use crate::capture::Observation;
 use crate::decide::{Alert, RuleSet};
 use crate::deliver::evidence::Log;
 use crate::deliver::journal::{Journal, Limits};
 use crate::deliver::line::{self, Palette};
-use crate::deliver::outbox::{Entry, EntryKind, Outbox, Outlet};
-use crate::deliver::sink::Plan;
+use crate::deliver::outbox::{Entry, EntryKind, Outbox, Outlet, notice};
+use crate::deliver::sink::{HEARTBEAT, Plan};
 use crate::deliver::{Redactor, view};
 use crate::pipeline::{Output, Pipeline};
+
+const HEARTBEAT_EVERY: Duration = Duration::from_secs(60);
 
 pub(super) struct Daemon {
     pipeline: Pipeline,
@@ -27,6 +29,9 @@ pub(super) struct Daemon {
     outbox: Outbox,
     board: Arc<Board>,
     seen: Snapshot,
+    beaten: Timestamp,
+    /// The evidence log's.
+    checkpoint: PathBuf,
 }
 
 impl Daemon {
@@ -57,6 +62,8 @@ impl Daemon {
             outbox,
             board,
             seen: Snapshot::default(),
+            beaten: Timestamp::default(),
+            checkpoint: config.evidence_dir().join("checkpoint"),
         })
     }
 
@@ -78,6 +85,20 @@ impl Daemon {
         self.hand_on();
         self.board.picture.tick(now);
         self.publish();
+        self.heartbeat(now);
+    }
+
+    /// Once a minute. Whoever keeps these has checkpoints that a later rewriting of the evidence log cannot explain.
+    fn heartbeat(&mut self, now: Timestamp) {
+        if now.since(self.beaten) < HEARTBEAT_EVERY {
+            return;
+        }
+        self.beaten = now;
+        let checkpoint = std::fs::read_to_string(&self.checkpoint).unwrap_or_default();
+        let matched = Value::map([("status", self.seen.json()), ("checkpoint", Value::text(checkpoint))]);
+        let uid = format!("heartbeat-{}", now.0);
+        let json = notice(HEARTBEAT, "The daemon is alive", "info", &uid, now.0, matched);
+        self.outbox.send(Entry { kind: EntryKind::Heartbeat, time: now.0, uid, revision: 0, json });
     }
 
     /// End: what is open is concluded, what is queued is delivered once more.

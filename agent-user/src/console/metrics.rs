@@ -92,6 +92,18 @@ pub(super) fn text(board: &Board) -> String {
         sinks().map(|sink| (label("sink", &sink.name), sink.lost)),
     );
     page.family(
+        "sink_dead_letters_total",
+        "counter",
+        "Alerts that a receiver refused for good.",
+        sinks().map(|sink| (label("sink", &sink.name), sink.dead)),
+    );
+    page.family(
+        "sink_broken",
+        "gauge",
+        "1 while a sink's circuit is broken.",
+        sinks().map(|sink| (label("sink", &sink.name), u64::from(sink.broken))),
+    );
+    page.family(
         "sink_queued",
         "gauge",
         "Alerts that wait for a sink.",

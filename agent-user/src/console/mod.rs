@@ -101,6 +101,9 @@ enum Command {
     /// How the running daemon is.
     #[cfg(feature = "live")]
     Status(control::Arguments),
+    /// The running daemon's numbers, as Prometheus reads them.
+    #[cfg(feature = "live")]
+    Metrics(control::Arguments),
     /// The latest alerts of the running daemon.
     #[cfg(feature = "live")]
     Alerts(control::Arguments),
@@ -311,6 +314,8 @@ pub fn main() -> ExitCode {
         Command::Evidence { command } => evidence::run(&command),
         #[cfg(feature = "live")]
         Command::Status(arguments) => control::ask("status", &arguments),
+        #[cfg(feature = "live")]
+        Command::Metrics(arguments) => control::ask_plain("metrics", &arguments),
         #[cfg(feature = "live")]
         Command::Alerts(arguments) => control::ask("alerts", &arguments),
         #[cfg(feature = "live")]

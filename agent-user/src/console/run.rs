@@ -33,6 +33,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Outcome {
+    keep_memory_private()?;
     let config = Config::load(arguments.config.as_deref())?;
     let source = RuleSource {
         rules: config.rules.iter().chain(&arguments.rules.rules).cloned().collect(),
@@ -74,6 +75,15 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     daemon.observe(&mut observations);
     daemon.finish();
     outcome
+}
+
+/// No core dumps, and no other process of this user may read the memory: it holds what the watched agents sent.
+fn keep_memory_private() -> Result<(), Failure> {
+    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    setrlimit(Resource::Core, none)
+        .and_then(|()| set_dumpable_behavior(DumpableBehavior::NotDumpable))
+        .map_err(|error| Failure::Host(format!("core dumps cannot be turned off: {error}")))
 }
 
 /// The token is shown to a person at a terminal only: a log is read by others.

@@ -99,10 +99,20 @@ impl Redactor {
             .split('&')
             .map(|part| match part.split_once('=') {
                 Some((name, _)) if is_secret_name(name) => Cow::Owned(format!("{name}=<redacted>")),
-                _ => self.location(part),
+                Some(_) | None => self.query_part(part),
             })
             .collect();
         parts.join("&")
+    }
+
+    /// Looked at as its reader sees it: an encoded `:` or `@` hides nothing. A part without a secret stays as sent.
+    fn query_part<'a>(&self, part: &'a str) -> Cow<'a, str> {
+        let plain = part.replace('+', " ");
+        let plain = percent_encoding::percent_decode_str(&plain).decode_utf8_lossy();
+        match self.text(&plain) {
+            Cow::Borrowed(_) => self.text(part),
+            Cow::Owned(shown) => Cow::Owned(shown),
+        }
     }
 
     /// A whole value: secret names, then shapes in each text, number and key.
@@ -273,6 +283,10 @@ mod tests {
         assert_eq!(redactor.header("set-cookie", b"a=b"), "<redacted>");
         assert_eq!(redactor.header(crate::decode::UNKNOWN, b"Bearer abc"), "<redacted>");
         assert_eq!(redactor.header("host", b"api.example"), "api.example");
-        assert_eq!(redactor.query("a=1&access_token=zz&b=bob@example.com"), "a=1&access_token=<redacted>&b=bob@example.com");
+        assert_eq!(redactor.query("a=1&access_token=zz&b=x%20y"), "a=1&access_token=<redacted>&b=x%20y");
+        for query in ["to=bob@example.com", "to=bob%40example.com", "t=123456789%3Aabcdefghijklmnopqrstuvwxyz012345678"] {
+            let shown = redactor.query(query);
+            assert!(!shown.contains("bob") && !shown.contains("abcdefgh"), "{shown}");
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 mod capture;
 mod decode;
+mod deliver;
 mod detection;
 mod latency;
 mod memory;
@@ -32,6 +33,8 @@ enum What {
     Capture(capture::Arguments),
     /// The decoders' inner paths, each beside the bare library in the same run (installs libnghttp2-dev).
     Decode,
+    /// Durable alerts a second with and without group commit, and a worker that is killed at random.
+    Deliver(deliver::Arguments),
     /// Throughput of the pure pipeline beside a bare parse of the same bytes.
     Replay,
     /// What the built-in rules find in attacked workflows, and how many honest ones they accuse.
@@ -56,6 +59,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     match &arguments.what {
         What::Capture(arguments) => capture::run(arguments),
         What::Decode => decode::run(),
+        What::Deliver(arguments) => deliver::run(arguments),
         What::Replay => replay::run(),
         What::Policy => policy::run(),
         What::Detection(arguments) => detection::run("detection", arguments),

@@ -65,6 +65,9 @@ pub struct Sink {
     pub tags: Vec<String>,
     #[serde(default)]
     pub tenants: Vec<String>,
+    /// A sign of life each minute, with the daemon's counters and the signed checkpoint of its evidence log.
+    #[serde(default)]
+    pub heartbeat: bool,
 
     pub path: Option<PathBuf>,
     pub rotate_bytes: Option<u64>,
@@ -124,6 +127,7 @@ impl Sink {
             rules: self.rules.clone(),
             tags: self.tags.clone(),
             tenants: self.tenants.clone(),
+            heartbeat: self.heartbeat,
         };
         let codec = self.codec.unwrap_or(match self.kind {
             Kind::Elastic => Codec::Ecs,

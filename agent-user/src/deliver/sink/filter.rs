@@ -3,6 +3,9 @@
 use crate::base::Value;
 use crate::deliver::codec::severity_rank;
 
+/// The rule id of a sign of life.
+pub const HEARTBEAT: &str = "agentward.heartbeat";
+
 /// Every list that is not empty must be met; gap and test records always pass, because they speak of the sink itself.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
@@ -13,11 +16,16 @@ pub struct Filter {
     /// Tags; a `*` at the end takes all that begin so.
     pub tags: Vec<String>,
     pub tenants: Vec<String>,
+    /// Signs of life too.
+    pub heartbeat: bool,
 }
 
 impl Filter {
     pub fn wants(&self, alert: &Value) -> bool {
         let rule = alert.pointer("/rule/id").and_then(Value::as_str).unwrap_or_default();
+        if rule == HEARTBEAT {
+            return self.heartbeat;
+        }
         if rule.starts_with("agentward.") {
             return true;
         }
@@ -60,7 +68,13 @@ mod tests {
             (0, &["core.approval"], &["owasp.*"], &[], false),
             (0, &[], &[], &["t1"], false),
         ] {
-            let filter = Filter { least_severity: severity, rules: words(rules), tags: words(tags), tenants: words(tenants) };
+            let filter = Filter {
+                least_severity: severity,
+                rules: words(rules),
+                tags: words(tags),
+                tenants: words(tenants),
+                heartbeat: false,
+            };
             assert_eq!(filter.wants(&alert), wanted, "{filter:?}");
         }
     }

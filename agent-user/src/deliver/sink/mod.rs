@@ -22,7 +22,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use file::FileSink;
-pub use filter::Filter;
+pub use filter::{Filter, HEARTBEAT};
 pub use secret::SecretFile;
 pub use tls::Tls;
 
