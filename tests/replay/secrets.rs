@@ -166,7 +166,7 @@ fn no_planted_secret_is_printed() {
     for emit in ["exchanges", "actions", "workflows", "alerts"] {
         let done = agentward(["replay", file, "--emit", emit, "--format", "json"]);
         let printed = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
-        assert!(done.status.success() && printed.lines().count() > 100, "{emit}: {}", printed.lines().count());
+        assert!(done.status.success() && printed.lines().count() > 10, "{emit}: {}", printed.lines().count());
         let seen = |secret: &String| printed.contains(secret.as_str()) || printed.contains(&encoded(secret));
         leaked.extend(secrets.iter().filter(|(_, secret)| seen(secret)).map(|(format, _)| (emit, *format)));
     }
