@@ -15,9 +15,9 @@ use aya_ebpf::macros::uprobe;
 use aya_ebpf::programs::ProbeContext;
 
 use crate::maps::{ConnectionKey, ConnectionState, GO_READS, Read};
+use crate::tgid;
 use crate::tls::{Part, bind, close, connection, cookie, emit, guard, wanted};
 use crate::verdict::{self, CONTRADICTED};
-use crate::tgid;
 
 /// Place of `Sysfd` in `net.netFD`: behind the mutex of `poll.FD`, which it begins with.
 const SYSFD: u64 = 16;

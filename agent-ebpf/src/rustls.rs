@@ -20,10 +20,10 @@ use aya_ebpf::helpers::generated::{bpf_ktime_get_boot_ns, bpf_loop};
 use aya_ebpf::macros::{uprobe, uretprobe};
 use aya_ebpf::programs::{ProbeContext, RetProbeContext};
 
+use crate::count;
 use crate::maps::{ConnectionState, INSIDE, RECORDS, Record};
 use crate::tls::{Part, bind_received, connection, cookie, guard, lost, mark, piece, wanted};
 use crate::verdict::{self, CONTRADICTED, HELD};
-use crate::count;
 
 /// Numbers of rustls's own `ContentType`.
 const APPLICATION_DATA: u8 = 3;

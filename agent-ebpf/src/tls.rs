@@ -14,8 +14,8 @@ use aya_ebpf::macros::{tracepoint, uprobe, uretprobe};
 use aya_ebpf::programs::{ProbeContext, RetProbeContext, TracePointContext};
 
 use crate::maps::{
-    CLOSED, CONNECTIONS, ConnectionKey, ConnectionState, INSIDE, Inside, NOWHERE, RING, Read, SLEEPS, SPENT, Syscall, TLS_SOCKETS,
-    TRACKED, UNJUDGED,
+    CLOSED, CONNECTIONS, ConnectionKey, ConnectionState, INSIDE, Inside, NOWHERE, RING, Read, SLEEPS, SPENT, Syscall,
+    TLS_SOCKETS, TRACKED, UNJUDGED,
 };
 use crate::{count, count_filtered, header, tgid, verdict};
 

@@ -358,6 +358,7 @@ fn answers_that_interleave_on_one_socket_find_their_requests() {
         len: text.len() as u64,
         sha256: [0; 32],
         complete: true,
+        json: None,
     };
     let request = Arc::new(Request {
         ts: Timestamp(1),

@@ -240,7 +240,7 @@ impl Kernel {
     ) -> Result<Link, StartError> {
         let program = if !self.empty {
             program
-        } else if program == Program::ReadReturn {
+        } else if matches!(program, Program::ReadReturn | Program::RustlsDecryptReturn) {
             Program::EmptyReturn
         } else {
             Program::EmptyEnter
