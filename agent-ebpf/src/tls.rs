@@ -581,10 +581,16 @@ pub(crate) fn wake() -> u64 {
     const FORCE_WAKEUP: u64 = 2;
     const WAITING: u64 = 256 << 10;
     const AVAILABLE: u64 = 0;
+    const SIZE: u64 = 1;
     let Some(sleeps) = SLEEPS.get_ptr_mut(0) else { return NO_WAKEUP };
     // SAFETY: one word that is only read or replaced whole; two that see it set wake twice, which harms nothing.
     unsafe {
-        if core::ptr::read_volatile(sleeps) == 0 || RING.query(AVAILABLE) < WAITING {
+        if core::ptr::read_volatile(sleeps) == 0 {
+            return NO_WAKEUP;
+        }
+        // A small ring is full before much waits.
+        let waits = RING.query(AVAILABLE);
+        if waits < WAITING && waits < RING.query(SIZE) / 4 {
             return NO_WAKEUP;
         }
         core::ptr::write_volatile(sleeps, 0);
