@@ -69,7 +69,7 @@ pub fn alerts(rules: &Arc<RuleSet>, recording: &str) -> Found {
                     tools.insert(action.id, tool);
                 }
             }
-            Output::Exchange(_) | Output::Message(_) | Output::Workflow(_) | Output::Panicked { .. } => {}
+            Output::Exchange(_) | Output::Message(_) | Output::Workflow(_) | Output::Odd { .. } | Output::Panicked { .. } => {}
         }
     }
     Found {

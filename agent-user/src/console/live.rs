@@ -56,6 +56,28 @@ impl Wishes {
     }
 }
 
+/// Runs `last` when a signal asks the program to end, or its terminal is gone: whatever the main thread is doing.
+pub(super) fn on_end(last: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().context("the signal runtime")?;
+    let inside = runtime.enter();
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
+    let mut hangup = signal(SignalKind::hangup()).context("SIGHUP")?;
+    drop(inside);
+    let wait = move || {
+        runtime.block_on(async {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+                _ = hangup.recv() => {}
+            }
+        });
+        last();
+    };
+    std::thread::Builder::new().name("signals".into()).spawn(wait).context("the signal thread")?;
+    Ok(())
+}
+
 /// The shell's clock, in the unit of observations.
 pub(super) fn now() -> Timestamp {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();

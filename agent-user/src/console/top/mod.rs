@@ -22,7 +22,7 @@ use ratatui::DefaultTerminal;
 use self::app::{App, Wish};
 use self::source::Source;
 use super::config::Config;
-use super::live::Wishes;
+use super::live::on_end;
 use super::{Failure, Outcome, RuleSource, show};
 
 /// How often the picture is asked for.
@@ -53,18 +53,22 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
         return Err(Failure::Input("top needs a terminal; `agentward status` and `agentward alerts` print".into()));
     }
-    let wishes = Wishes::listen()?;
+    // A terminal that was closed reads as if keys came without end: the signal ends the program, wherever it is.
+    on_end(|| {
+        ratatui::restore();
+        std::process::exit(0);
+    })?;
     let mut terminal = ratatui::init();
-    let outcome = watch(&mut terminal, &source, &mut app, &wishes);
+    let outcome = watch(&mut terminal, &source, &mut app);
     ratatui::restore();
     outcome
 }
 
-fn watch(terminal: &mut DefaultTerminal, source: &Source, app: &mut App, wishes: &Wishes) -> Outcome {
+fn watch(terminal: &mut DefaultTerminal, source: &Source, app: &mut App) -> Outcome {
     let failed = |error: io::Error| Failure::Internal(anyhow::Error::new(error).context("the terminal"));
     let colour = std::env::var_os("NO_COLOR").is_none() && std::env::var("TERM").is_ok_and(|term| term != "dumb");
     let mut renewed: Option<Instant> = None;
-    while !wishes.stop() {
+    loop {
         if renewed.is_none_or(|at| at.elapsed() >= RENEWAL) && !app.paused {
             app.renew(source);
             renewed = Some(Instant::now());
