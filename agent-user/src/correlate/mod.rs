@@ -71,6 +71,8 @@ pub struct Influence {
     pub asked: Option<bool>,
     /// The call serves the request; otherwise it stands beside it.
     pub serves: bool,
+    /// The user gave an address, account or sum, and the call uses another one that stands in somebody's text.
+    pub beside: bool,
     /// `none`; `scoped`: the user pointed at a content for the details; `wide`: the user told the agent to do what a content says.
     pub delegation: &'static str,
     /// 0: the user's own will; 1: content steered it.

@@ -223,6 +223,7 @@ fn provenance(influence: &Influence) -> Value {
     fields.put("instructed", any(|argument| argument.instructed));
     fields.put("delegated", any(|argument| argument.delegated));
     fields.put("serves", Value::Bool(influence.serves));
+    fields.put("beside", Value::Bool(influence.beside));
     fields.text("delegation", Some(influence.delegation));
     fields.put("named", any(|argument| argument.named));
     let targets = influence.arguments.iter().filter(|argument| argument.target && argument.third_party);

@@ -264,7 +264,7 @@ impl Memory {
             score = score.min(0.55);
         }
         let serves = asked != Some(false) && score < 0.5;
-        Influence { arguments: found, asked, serves, delegation, injected: score.clamp(0.0, 1.0), reasons }
+        Influence { arguments: found, asked, serves, beside, delegation, injected: score.clamp(0.0, 1.0), reasons }
     }
 }
 

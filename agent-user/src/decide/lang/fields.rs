@@ -145,6 +145,7 @@ pub const FIELDS: &[(&str, Type)] = &[
     ("provenance.third_party", Type::Bool),
     ("provenance.instructed", Type::Bool),
     ("provenance.delegated", Type::Bool),
+    ("provenance.beside", Type::Bool),
     ("provenance.serves", Type::Bool),
     ("provenance.delegation", Type::Text),
     ("provenance.named", Type::Bool),

@@ -277,6 +277,7 @@ fn provenance(influence: &Influence) -> Value {
     fields
         .some("asked", influence.asked.map(Value::Bool))
         .put("serves", Value::Bool(influence.serves))
+        .put("beside", Value::Bool(influence.beside))
         .text("delegation", influence.delegation)
         .put("injected", float(influence.injected))
         .put("reasons", Value::list(influence.reasons.iter().map(|reason| Value::text(*reason))));
