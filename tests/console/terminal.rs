@@ -53,15 +53,16 @@ fn top_is_whole_in_a_small_and_a_large_terminal() {
     let runs = sample_runs();
     for (width, height) in [(80, 24), (200, 50)] {
         let terminal = Terminal::start(&format!("top-{width}"), width, height, true, &runs[0]);
-        let screen = terminal.shows("python3.11");
-        for word in ["agentward", "1 high", "blind", "Models", "gpt-5", "Tools", "refund_order", "Hosts", "q quit"] {
-            assert!(screen.contains(word), "{width}: {word} is missing:\n{screen}");
+        // A screen may be looked at while it is drawn: each word comes in its time.
+        for word in ["python3.11", "agentward", "1 high", "blind", "Models", "gpt-5", "Tools", "refund_order", "Hosts", "q quit"]
+        {
+            terminal.shows(word);
         }
         terminal.press(&["3"]);
         terminal.shows("served");
         terminal.press(&["Enter"]);
-        let screen = terminal.shows("What happened");
-        assert!(screen.contains("require the user's confirmation"), "{screen}");
+        terminal.shows("What happened");
+        terminal.shows("require the user's confirmation");
         terminal.press(&["Enter"]);
         terminal.shows("Workflow w2");
         terminal.press(&["G"]);

@@ -71,6 +71,11 @@ impl Browser {
     /// # Panics
     /// When the browser refuses it or is gone.
     pub fn call(&mut self, method: &str, parameters: &Value) -> Value {
+        self.ask(method, parameters).unwrap_or_else(|error| panic!("{method}: {error}"))
+    }
+
+    /// The result, or why the browser refuses.
+    fn ask(&mut self, method: &str, parameters: &Value) -> Result<Value, Value> {
         self.next += 1;
         let id = self.next;
         let mut message = json!({"id": id, "method": method, "params": parameters});
@@ -81,8 +86,8 @@ impl Browser {
         loop {
             let answer = self.from.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("{method}: the browser does not answer"));
             if answer["id"] == json!(id) {
-                assert!(answer["error"].is_null(), "{method}: {}", answer["error"]);
-                return answer["result"].clone();
+                let refused = !answer["error"].is_null();
+                return if refused { Err(answer["error"].clone()) } else { Ok(answer["result"].clone()) };
             }
             self.events.push_back(answer);
         }
@@ -115,7 +120,10 @@ impl Browser {
     /// When there is no such thing or no page follows.
     pub fn click(&mut self, selector: &str) {
         self.eval("window.before = true");
-        self.eval(&format!("document.querySelector({}).click()", json!(selector)));
+        let node = format!("document.querySelector({})", json!(selector));
+        assert_eq!(self.eval(&format!("{node} !== null")), json!(true), "{selector} is not on the page");
+        // The page may be gone before it can answer.
+        self.try_eval(&format!("{node}.click()"));
         self.loaded();
     }
 
@@ -124,19 +132,19 @@ impl Browser {
     /// # Panics
     /// When the expression throws.
     pub fn eval(&mut self, expression: &str) -> Value {
-        let result = self.evaluate(expression);
+        let result = self.evaluate(expression).unwrap_or_else(|error| panic!("{expression:.200}: {error}"));
         assert!(result["exceptionDetails"].is_null(), "{expression:.200}: {}", result["exceptionDetails"]);
         result["result"]["value"].clone()
     }
 
-    /// `None` when it throws, as between two pages.
+    /// `None` when it throws or its page goes away meanwhile, as between two pages.
     fn try_eval(&mut self, expression: &str) -> Option<Value> {
-        let result = self.evaluate(expression);
+        let result = self.evaluate(expression).ok()?;
         result["exceptionDetails"].is_null().then(|| result["result"]["value"].clone())
     }
 
-    fn evaluate(&mut self, expression: &str) -> Value {
-        self.call("Runtime.evaluate", &json!({"expression": expression, "awaitPromise": true, "returnByValue": true}))
+    fn evaluate(&mut self, expression: &str) -> Result<Value, Value> {
+        self.ask("Runtime.evaluate", &json!({"expression": expression, "awaitPromise": true, "returnByValue": true}))
     }
 
     /// The visible text.
