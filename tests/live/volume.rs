@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use agent_tests::compare::{self, End};
-use agent_tests::json_lines;
 use agent_tests::load::Load;
 use agent_tests::peers::World;
 use agent_tests::program::{self, Daemon, signal};
+use agent_tests::{json_lines, wait_for};
 use serde_json::Value;
 
 fn config(world: &World, scope: &str, ring_bytes: u32) -> String {
@@ -52,8 +52,14 @@ fn a_full_ring_is_accounted_for() {
     let recorder = Daemon::start(&["record", "-o", file.to_str().expect("plain name"), "--config", &config]);
     client.make(50, "small");
     signal("STOP", recorder.pid());
+    // One message among these is larger than the ring: it is seen in part. Small ones alone may fill the ring to a message's end.
+    client.make(20, "mixed");
     client.make(2000, "small");
+    let written = || fs::metadata(&file).map_or(0, |metadata| metadata.len());
+    let before = written();
     signal("CONT", recorder.pid());
+    // Calls made before it has emptied the ring find no room, either.
+    wait_for("the recorder takes up its work", || (written() > before).then_some(()));
     // The next calls that find room tell of the hole before them.
     let totals = client.make(50, "small");
     let pid_of_client = client.pid();
