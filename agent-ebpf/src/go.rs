@@ -95,6 +95,7 @@ pub fn go_read_return(context: ProbeContext) -> u32 {
 
 #[uprobe]
 pub fn go_close(context: ProbeContext) -> u32 {
+    guard(&context);
     // SAFETY: the context of a probe is the saved registers.
     close(unsafe { (*context.regs).rax });
     0

@@ -108,7 +108,8 @@ fn every_page_is_whole_and_an_alert_leads_to_its_workflow() {
     for told in ["Please handle ticket T-2", "Time line", "refund_order", "user", "untrusted", "Steered by content"] {
         assert!(text.contains(told), "the workflow does not tell {told}: {text}");
     }
-    assert_eq!(browser.eval("document.querySelectorAll('svg.graph .bad').length"), json!(1));
+    // The decision, and the call that carried it out.
+    assert_eq!(browser.eval("document.querySelectorAll('svg.graph .bad').length"), json!(2));
     check(&mut browser, &console, "workflow");
 
     for (path, told) in [

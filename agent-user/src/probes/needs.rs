@@ -11,8 +11,9 @@ use super::StartError;
 
 /// Capabilities by their number in `capabilities(7)`: what loading, attaching, reading other processes' maps and opening their libraries
 /// asks for. Root has them all; a service may be given these alone.
-const RIGHTS: [(&str, u32); 4] = [("CAP_BPF", 39), ("CAP_PERFMON", 38), ("CAP_SYS_PTRACE", 19), ("CAP_DAC_READ_SEARCH", 2)];
-/// Stands for the first two.
+const RIGHTS: [(&str, u32); 5] =
+    [("CAP_BPF", 39), ("CAP_PERFMON", 38), ("CAP_SYS_PTRACE", 19), ("CAP_DAC_READ_SEARCH", 2), ("CAP_CHECKPOINT_RESTORE", 40)];
+/// Stands for those that were split off from it: 38 and above.
 const SYS_ADMIN: u32 = 21;
 
 /// Helpers of the TLS probes, and the kernel that brought each.

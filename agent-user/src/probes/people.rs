@@ -327,8 +327,7 @@ mod tests {
     #[test]
     fn a_process_that_talks_about_other_things_is_left_alone_until_it_connects_anew() {
         let much = "GET / HTTP/1.1\r\n\r\n".repeat(HELD_BYTES / 18);
-        let mut people =
-            check(Scope::Auto, [says(7, &much), says(7, MODEL.trim_start_matches("POST"))], 0, &[Change::Dismiss(7)]);
+        let mut people = check(Scope::Auto, [says(7, &much), says(7, "GET /more HTTP/1.1\r\n\r\n")], 0, &[Change::Dismiss(7)]);
         assert!(people.is_bystander(7) && people.wanted().is_empty());
         people.tick(Instant::now() + PAUSE, Scope::Auto);
         people.tick(Instant::now() + PAUSE, Scope::Auto);

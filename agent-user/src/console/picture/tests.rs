@@ -63,14 +63,16 @@ fn an_alert_leads_to_the_words_that_caused_it() {
     assert!(content.result.iter().any(|(_, text)| text.contains("Ignore the limits above")), "{:?}", content.result);
     assert!(!alert.condition.is_empty() && !alert.why.is_empty() && !alert.fix.is_empty());
     let workflow: WorkflowDetail = picture.workflow(&row.workflow).expect("its workflow is kept");
-    assert_eq!(workflow.alerts.iter().map(|alert| &alert.uid).collect::<Vec<_>>(), [&row.uid]);
+    // One for the decision, one for the call that carried it out.
+    assert_eq!(workflow.alerts.len(), 2);
+    assert!(workflow.alerts.iter().any(|alert| alert.uid == row.uid));
     assert!(workflow.row.prompt.contains("Please handle ticket T-2"), "{}", workflow.row.prompt);
     assert_eq!(workflow.steps.len() as u64, workflow.row.steps);
     let agent = picture.agent(&row.agent).expect("its agent is kept");
     assert_eq!(agent.models.iter().map(|model| &*model.name).collect::<Vec<_>>(), ["gpt-5"]);
     assert!(agent.tools.iter().any(|tool| &*tool.used.name == "refund_order" && tool.offered && tool.used.count == 1));
     assert!(agent.tools.iter().any(|tool| tool.used.count == 0), "a tool was offered and never called");
-    assert!(picture.rules().iter().any(|rule| rule.id == row.rule && rule.hits == row.count));
+    assert!(picture.rules().iter().any(|rule| rule.id == row.rule && rule.hits == 2));
 }
 
 #[test]

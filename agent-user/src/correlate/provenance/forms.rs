@@ -14,7 +14,9 @@ pub(super) fn forms(text: &str) -> Vec<String> {
         let long = plain.len() >= 7 && plain != number;
         return if long { vec![number, plain.to_owned()] } else { vec![number] };
     }
-    if plain.chars().count() < SHORTEST {
+    // A letter with a digit is a name of something (`T-2`), however short.
+    let named = plain.chars().any(|letter| letter.is_ascii_digit()) && plain.chars().any(char::is_alphabetic);
+    if plain.chars().count() < SHORTEST && !named {
         return Vec::new();
     }
     let mut forms = vec![plain.trim_start_matches('+').to_owned()];
