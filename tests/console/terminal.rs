@@ -54,7 +54,7 @@ fn top_is_whole_in_a_small_and_a_large_terminal() {
     for (width, height) in [(80, 24), (200, 50)] {
         let terminal = Terminal::start(&format!("top-{width}"), width, height, true, &runs[0]);
         // A screen may be looked at while it is drawn: each word comes in its time.
-        for word in ["python3.11", "agentward", "1 high", "blind", "Models", "gpt-5", "Tools", "refund_order", "Hosts", "q quit"]
+        for word in ["python3.11", "agentward", "2 high", "blind", "Models", "gpt-5", "Tools", "refund_order", "Hosts", "q quit"]
         {
             terminal.shows(word);
         }
