@@ -153,7 +153,8 @@ fn an_unusable_rule_file_is_refused_by_every_verb() {
     let spoiled = |line: &str| PACK.replace('#', line);
     let good = "when = 'kind == \"tool.call\"'";
     fs::create_dir_all(bench.0.path("empty")).expect("the scratch folder is writable");
-    let double = [bench.file("one.toml", spoiled(good)), bench.file("two.toml", spoiled(good))];
+    let double =
+        [bench.file("one.toml", spoiled(good)), bench.file("two.toml", spoiled(good).replace("name = \"x\"", "name = \"z\""))];
     for (name, text, words) in [
         ("toml.toml", "[rule\n".to_owned(), &["toml.toml:1:"][..]),
         ("key.toml", spoiled(&format!("{good}\nwhyy = \"w\"")), &["key.toml:11:1", "whyy", "why"]),

@@ -40,8 +40,10 @@ impl Position {
         if magic != MAGIC {
             return Err(position.fault("not a recording: neither .awr nor JSON lines", false));
         }
-        let Some(frame) = position.frame(input)? else {
-            return Err(position.fault("the recording is cut in its header: it holds nothing", true));
+        let frame = match position.frame(input) {
+            Ok(Some(frame)) => frame,
+            Err(error) if !error.cut => return Err(error),
+            Ok(None) | Err(_) => return Err(position.fault("the recording is cut in its header: it holds nothing", true)),
         };
         let header: Header<'_> = rmp_serde::from_slice(&frame).map_err(|_| position.fault("the header is damaged", false))?;
         if header.version != VERSION {
