@@ -42,6 +42,10 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     let mut outcome = Ok(());
     while !wishes.stop() && outcome.is_ok() {
         outcome = poll(&mut session, &mut observations);
+        if observations.is_empty() {
+            // Whoever follows the file sees all that happened, and a recorder that is killed loses little.
+            outcome = outcome.and(writer.flush().map_err(failed));
+        }
         for observation in observations.drain(..) {
             outcome = outcome.and(writer.write(&observation).map_err(failed));
         }
