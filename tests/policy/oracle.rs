@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use agentward::base::Value as Ours;
 use agentward::base::value::Number;
+use agentward::decide::Event;
 use agentward::decide::lang::{Compiler, Context, Paths, Set, Slots, evaluate, parse};
 use serde_json::{Map, Value, json};
 
@@ -312,6 +313,7 @@ pub fn compare(seed: u64, count: u64) -> Tally {
             };
             let mut paths = Paths::default();
             let program = Compiler { paths: &mut paths, lists: &lists }.compile(&parsed);
+            let own_event = Event::given(&own_event);
             let slots = Slots::new(&own_event, &paths);
             let mine = evaluate(&program, &Context::new(&slots, &[])).ok();
             let theirs = match cel::Program::compile(&text).map(|program| program.execute(&context)) {

@@ -11,7 +11,7 @@ use std::hint::black_box;
 
 use agentward::base::{Timestamp, Value as Ours};
 use agentward::decide::lang::{Context, evaluate};
-use agentward::decide::{Decide, RuleSet, pack};
+use agentward::decide::{Decide, Event, RuleSet, pack};
 use rsigma_eval::Engine;
 use rsigma_eval::event::JsonEvent;
 use serde_json::{Value, json};
@@ -84,7 +84,8 @@ fn condition() {
         "tool": {"name": "pay"}, "arg": {"amount": 1500, "to": "x"}}));
     const TIMES: usize = 200_000;
     let program = set.programs(0)[0];
-    let slots = set.slots(&event);
+    let read = Event::given(&event);
+    let slots = set.slots(&read);
     let mut warm = || {
         for _ in 0..TIMES {
             let context = Context::new(black_box(&slots), &[]);
@@ -93,7 +94,8 @@ fn condition() {
     };
     let mut cold = || {
         for _ in 0..TIMES {
-            let slots = set.slots(black_box(&event));
+            let read = Event::given(black_box(&event));
+            let slots = set.slots(&read);
             assert_eq!(black_box(evaluate(program, &Context::new(&slots, &[]))), Ok(true));
         }
     };
@@ -109,7 +111,7 @@ const PASSES: usize = 25;
 /// How many rules matched.
 fn pass(set: &RuleSet, events: &[Ours]) -> usize {
     let mut found = Vec::new();
-    events.iter().map(|event| set.matching(black_box(event), &mut found)).sum()
+    events.iter().map(|event| set.matching(&Event::given(black_box(event)), &mut found)).sum()
 }
 
 fn passes(set: &RuleSet, events: &[Ours]) {

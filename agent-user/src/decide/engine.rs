@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-use super::event::event;
-use super::lang::field;
+use super::event::Event;
 use super::pack::{Mode, Rule};
 use super::ruleset::{RuleSet, block_print, excepted};
 use super::state::{Judged, Memory, Moment};
@@ -139,10 +138,11 @@ impl Decide {
         self.adopt(rules);
         let known = self.steps.contains_key(&step.action.id);
         self.remember(step);
-        let named = rules.name(event(step));
+        let mut event = Event::of(step);
+        rules.name(&mut event);
         let proof = proof(step);
         let time = Time { now: step.action.time, first: !known, complete: step.completed };
-        self.judge(rules, &named, time, Subject::Step(step, proof), out);
+        self.judge(rules, &event, time, Subject::Step(step, proof), out);
         if step.completed && known {
             self.upgrade(step, proof, out);
         }
@@ -151,8 +151,9 @@ impl Decide {
     /// One event that is no step: inline tests of rules, measurements.
     pub fn push_event(&mut self, rules: &RuleSet, event: &Value, now: Timestamp, out: &mut Vec<Alert>) {
         self.adopt(rules);
-        let named = rules.name(event.clone());
-        self.judge(rules, &named, Time { now, first: true, complete: true }, Subject::Event, out);
+        let mut event = Event::given(event);
+        rules.name(&mut event);
+        self.judge(rules, &event, Time { now, first: true, complete: true }, Subject::Event, out);
     }
 
     /// Windows that end without a later step.
@@ -161,12 +162,12 @@ impl Decide {
         for (at, rule) in rules.rules.iter().enumerate().filter(|(_, rule)| rule.mode != Mode::Off) {
             for (at, event) in self.memories[at].memory.overdue(now) {
                 let state = Value::map([("missing", Value::text("the later step did not come"))]);
-                self.raise(rule, &event, at, state, Subject::Event, rule.mode == Mode::Shadow, out);
+                self.raise(rule, &Event::given(&event), at, state, Subject::Event, rule.mode == Mode::Shadow, out);
             }
         }
     }
 
-    fn judge(&mut self, rules: &RuleSet, event: &Value, time: Time, subject: Subject<'_>, out: &mut Vec<Alert>) {
+    fn judge(&mut self, rules: &RuleSet, event: &Event<'_>, time: Time, subject: Subject<'_>, out: &mut Vec<Alert>) {
         let slots = rules.slots(event);
         let other = other_reading(event);
         let other_slots = other.as_ref().map(|other| rules.slots(other));
@@ -227,7 +228,7 @@ impl Decide {
     fn raise(
         &mut self,
         rule: &Arc<Rule>,
-        event: &Value,
+        event: &Event<'_>,
         now: Timestamp,
         state: Value,
         subject: Subject<'_>,
@@ -239,7 +240,7 @@ impl Decide {
             return;
         }
         let values: Vec<(Arc<str>, Value)> =
-            rule.group.iter().map(|name| (Arc::from(name.as_str()), field(event, name).map_or(Value::Null, entity))).collect();
+            rule.group.iter().map(|name| (Arc::from(name.as_str()), event.field(name).map_or(Value::Null, entity))).collect();
         let group = Value::Map(values.into());
         let key = (rule.reference.id.clone(), group.to_json());
         let (action, proof) = match subject {
@@ -261,7 +262,7 @@ impl Decide {
             if chain.iter().any(|link| link.action == alert.action) && alert.action != id {
                 alert.action = id;
                 alert.chain = chain;
-                alert.object = field(event, "object").cloned().unwrap_or(Value::Null);
+                alert.object = event.field("object").cloned().unwrap_or(Value::Null);
                 alert.matched = matched(rule, event);
             }
             out.push(alert.clone());
@@ -280,7 +281,7 @@ impl Decide {
             action: id,
             chain,
             actor: part(event, &["agent", "user", "asked_by", "tenant", "credential", "proc"]),
-            object: field(event, "object").cloned().unwrap_or(Value::Null),
+            object: event.field("object").cloned().unwrap_or(Value::Null),
             matched: matched(rule, event),
             state,
             tags: rule.tags.clone(),
@@ -376,18 +377,9 @@ fn over_budget(rule: &Rule) -> Arc<Rule> {
 }
 
 /// The event as a reader sees it that takes the first of repeated keys, when its request repeats keys.
-fn other_reading(event: &Value) -> Option<Value> {
+fn other_reading<'s>(event: &Event<'s>) -> Option<Event<'s>> {
     let argument = event.get("arg")?;
-    if !repeats(argument) {
-        return None;
-    }
-    let entries = event.as_map()?;
-    Some(Value::Map(
-        entries
-            .iter()
-            .map(|(key, value)| (key.clone(), if &**key == "arg" { first_of_each(value) } else { value.clone() }))
-            .collect(),
-    ))
+    repeats(argument).then(|| event.with("arg", first_of_each(argument)))
 }
 
 fn repeats(value: &Value) -> bool {
@@ -448,8 +440,8 @@ fn entity(value: &Value) -> Value {
     value.get("id").or(value.get("name")).unwrap_or(value).clone()
 }
 
-fn part(event: &Value, names: &[&'static str]) -> Value {
-    Value::map(names.iter().filter_map(|name| Some((*name, field(event, name)?.clone()))).map(|(name, value)| {
+fn part(event: &Event<'_>, names: &[&'static str]) -> Value {
+    Value::map(names.iter().filter_map(|name| Some((*name, event.field(name)?.clone()))).map(|(name, value)| {
         // The prompt is content, not identity.
         let entries =
             value.as_map().map(|entries| Value::Map(entries.iter().filter(|(key, _)| &**key != "prompt").cloned().collect()));
@@ -458,7 +450,7 @@ fn part(event: &Value, names: &[&'static str]) -> Value {
 }
 
 /// The fields that the rule's conditions read, with their values.
-fn matched(rule: &Rule, event: &Value) -> Value {
+fn matched(rule: &Rule, event: &Event<'_>) -> Value {
     use super::pack::Block;
     let mut names: Vec<&str> = rule.when.iter().flat_map(|condition| condition.fields.iter().map(String::as_str)).collect();
     match &rule.block {
@@ -474,7 +466,7 @@ fn matched(rule: &Rule, event: &Value) -> Value {
     let mut seen = Vec::new();
     for name in names {
         if !seen.iter().any(|(known, _): &(&str, Value)| *known == name)
-            && let Some(value) = field(event, name)
+            && let Some(value) = event.field(name)
         {
             seen.push((name, value.clone()));
         }

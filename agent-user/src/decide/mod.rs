@@ -10,6 +10,7 @@ pub mod lang;
 pub mod pack;
 mod ruleset;
 mod state;
+mod step;
 pub mod trial;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use crate::correlate::WorkflowId;
 
 pub use builtin::{builtin, sources};
 pub use engine::{Counts, Decide};
+pub use event::Event;
 pub use ruleset::RuleSet;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
+use super::event::Event;
 use super::index::Index;
 use super::lang::{Compiler, Context, Grant, Node, Paths, Set, Slots, evaluate, glob, nearest};
 use super::pack::{Block, Exception, Fault, Mode, NamedList, Operation, Pack, Pattern, Rule, Target};
@@ -124,7 +125,7 @@ impl RuleSet {
     }
 
     /// Positions of the rules whose `when` holds for this event alone; what rules remember is not asked. Gives their number.
-    pub fn matching(&self, event: &Value, found: &mut Vec<u32>) -> usize {
+    pub fn matching(&self, event: &Event<'_>, found: &mut Vec<u32>) -> usize {
         let slots = self.slots(event);
         self.index.candidates(&slots, found);
         found.retain(|at| {
@@ -140,7 +141,7 @@ impl RuleSet {
     }
 
     /// An event as the rules of this set read it.
-    pub fn slots<'e>(&'e self, event: &'e Value) -> Slots<'e> {
+    pub fn slots<'e>(&'e self, event: &'e Event<'e>) -> Slots<'e> {
         Slots::new(event, &self.paths)
     }
 
@@ -149,8 +150,8 @@ impl RuleSet {
     }
 
     /// Names the event by the vocabulary: the first operation that matches overrides what was inferred.
-    pub(super) fn name(&self, event: Value) -> Value {
-        self.operations.name(event)
+    pub(super) fn name(&self, event: &mut Event<'_>) {
+        self.operations.name(event);
     }
 
     /// What an operation's answer says of owners: `type`, `id` and `owner` pointers.
@@ -184,18 +185,19 @@ impl Operations {
         }
     }
 
-    fn name(&self, event: Value) -> Value {
+    fn name(&self, event: &mut Event<'_>) {
         if self.all.is_empty() {
-            return event;
+            return;
         }
-        let exact = event.get("op").and_then(Value::as_str).and_then(|op| self.exact.get(op)).copied();
+        let exact = event.text("op", None).and_then(|op| self.exact.get(op)).copied();
         let before = exact.unwrap_or(usize::MAX);
-        let other = self.others.iter().take_while(|at| **at < before).find_map(|at| Some((*at, self.all[*at].matches(&event)?)));
-        match (other, exact) {
-            (Some((at, variables)), _) => self.all[at].name(&event, &variables),
-            (None, Some(at)) => self.all[at].name(&event, &BTreeMap::new()),
-            (None, None) => event,
-        }
+        let other = self.others.iter().take_while(|at| **at < before).find_map(|at| Some((*at, self.all[*at].matches(event)?)));
+        let said = match (other, exact) {
+            (Some((at, variables)), _) => self.all[at].name(event, &variables),
+            (None, Some(at)) => self.all[at].name(event, &BTreeMap::new()),
+            (None, None) => return,
+        };
+        event.replace(said);
     }
 }
 
@@ -242,10 +244,10 @@ pub(super) fn block_print(rule: &Rule) -> u64 {
 }
 
 /// True when the exception holds at that time.
-pub(super) fn excepted(exception: &Exception, event: &Value, seconds: i64) -> bool {
+pub(super) fn excepted(exception: &Exception, event: &Event<'_>, seconds: i64) -> bool {
     exception.until.is_none_or(|until| seconds <= until)
         && exception.fields.iter().all(|(name, wanted)| {
-            super::lang::field(event, name).is_some_and(|found| match (found, wanted) {
+            event.field(name).is_some_and(|found| match (found, wanted) {
                 (Value::Text(found), Value::Text(wanted)) => glob(found.as_bytes(), wanted.as_bytes()),
                 (Value::Map(_), Value::Text(wanted)) => {
                     found.get("id").and_then(Value::as_str).is_some_and(|id| glob(id.as_bytes(), wanted.as_bytes()))

@@ -356,11 +356,6 @@ fn every<'a>(
     }
 }
 
-/// A dotted path; where objects repeat a key, the last wins as most readers choose.
-pub(crate) fn field<'a>(event: &'a Value, path: &str) -> Option<&'a Value> {
-    path.split('.').try_fold(event, |value, part| value.get(part)).filter(|value| !matches!(value, Value::Null))
-}
-
 /// Entities compare by their id, so that `user == "u-1"` reads as it sounds.
 fn entity_is(value: &Value, text: &str) -> bool {
     value.get("id").and_then(Value::as_str) == Some(text)

@@ -14,8 +14,8 @@ mod parse;
 mod program;
 mod slots;
 
+pub(crate) use eval::glob;
 pub use eval::{Absent, BUDGET, Context, Grant, evaluate};
-pub(crate) use eval::{field, glob};
 pub use fields::{FIELDS, Type, is_known, nearest, suggest};
 pub use parse::{Comparison, Expr, Function, fields as read_fields, parse};
 pub use program::{Compiler, Node, Set};

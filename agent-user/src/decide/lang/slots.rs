@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 
 use super::fields::FIELDS;
 use crate::base::Value;
+use crate::decide::Event;
 
 /// Number of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -75,7 +76,7 @@ impl<'e> From<&'e Value> for Fact<'e> {
 
 /// One event, read lazily.
 pub struct Slots<'e> {
-    event: &'e Value,
+    event: &'e Event<'e>,
     paths: &'e Paths,
     facts: Vec<Cell<Fact<'e>>>,
     argument: OnceCell<String>,
@@ -83,14 +84,14 @@ pub struct Slots<'e> {
 }
 
 impl<'e> Slots<'e> {
-    pub fn new(event: &'e Value, paths: &'e Paths) -> Slots<'e> {
+    pub fn new(event: &'e Event<'e>, paths: &'e Paths) -> Slots<'e> {
         let count = FIELDS.len() + paths.own.len().min(OWN_PATHS);
         let mut facts = Vec::with_capacity(count);
         facts.resize_with(count, || Cell::new(Fact::Unread));
         Slots { event, paths, facts, argument: OnceCell::new(), answer: OnceCell::new() }
     }
 
-    pub fn event(&self) -> &'e Value {
+    pub fn event(&self) -> &'e Event<'e> {
         self.event
     }
 
@@ -111,13 +112,15 @@ impl<'e> Slots<'e> {
     #[cold]
     fn find(&self, slot: Slot) -> Fact<'e> {
         let at = slot.0 as usize;
-        let found = match FIELDS.get(at) {
-            Some((name, _)) => match name.split_once('.') {
-                None => self.event.get(name),
-                Some((group, below)) => self.event.get(group).and_then(|group| group.get(below)),
-            },
-            None => self.paths.own[at - FIELDS.len()].iter().try_fold(self.event, |value, part| value.get(part)),
-        };
+        if let Some((name, _)) = FIELDS.get(at) {
+            return match name.split_once('.') {
+                None => self.event.fact(name, None),
+                Some((group, below)) => self.event.fact(group, Some(below)),
+            };
+        }
+        let mut parts = self.paths.own[at - FIELDS.len()].iter();
+        let first = parts.next().and_then(|name| self.event.get(name));
+        let found = first.and_then(|first| parts.try_fold(first, |value, part| value.get(part)));
         found.map_or(Fact::Absent, Fact::from)
     }
 

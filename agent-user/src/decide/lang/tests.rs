@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::base::Value;
+use crate::decide::Event;
 use crate::decode::json;
 
 fn judge(expression: &str, event: &str) -> Result<bool, Absent> {
@@ -11,6 +12,7 @@ fn judge(expression: &str, event: &str) -> Result<bool, Absent> {
     let grants = [Grant { user: None, role: Some("admin".into()), ops: vec!["a.*".into()] }];
     let mut paths = Paths::default();
     let program = Compiler { paths: &mut paths, lists: &lists }.compile(&parsed);
+    let event = Event::given(&event);
     let slots = Slots::new(&event, &paths);
     evaluate(&program, &Context::new(&slots, &grants))
 }

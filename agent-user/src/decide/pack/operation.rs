@@ -10,7 +10,8 @@ use super::raw::RawOperation;
 use super::read::{EFFECTS, Reader};
 use crate::base::Value;
 use crate::base::value::Number;
-use crate::decide::lang::{field, glob, is_known, nearest, suggest};
+use crate::decide::Event;
+use crate::decide::lang::{glob, is_known, nearest, suggest};
 
 /// Names an API call.
 #[derive(Clone, Debug)]
@@ -177,14 +178,14 @@ impl Reader<'_> {
 }
 
 impl Target {
-    pub(crate) fn find(&self, event: &Value, variables: &BTreeMap<String, String>) -> Option<Value> {
+    pub(crate) fn find(&self, event: &Event<'_>, variables: &BTreeMap<String, String>) -> Option<Value> {
         let found = match &self.source {
             Source::Word(word) => Value::Text(word.clone()),
             Source::Body(pointer) => event.get("arg")?.pointer(pointer)?.clone(),
             Source::Query(name) => event.get("arg")?.get(name)?.clone(),
             Source::Path(name) => Value::text(variables.get(name)?.as_str()),
             Source::Result(pointer) => event.get("result")?.pointer(pointer)?.clone(),
-            Source::Field(path) => field(event, path)?.clone(),
+            Source::Field(path) => event.field(path)?.clone(),
         };
         match &found {
             Value::Text(text) if self.number => text.trim().parse().ok().map(|number| Value::Number(Number::from_f64(number))),
@@ -195,16 +196,16 @@ impl Target {
 
 impl Operation {
     /// The variables of the path when the operation is the event's.
-    pub(crate) fn matches(&self, event: &Value) -> Option<BTreeMap<String, String>> {
-        let word = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    pub(crate) fn matches(&self, event: &Event<'_>) -> Option<BTreeMap<String, String>> {
+        let word = |group, below| event.text(group, below).unwrap_or_default();
         let (method, host, path) = match &self.pattern {
             Pattern::Inferred(pattern) => {
-                return glob(word("/op").as_bytes(), pattern.as_bytes()).then(BTreeMap::new);
+                return glob(word("op", None).as_bytes(), pattern.as_bytes()).then(BTreeMap::new);
             }
             Pattern::Http { method, host, path } => (method, host, path),
         };
-        let named = word("/http/host");
-        if named.is_empty() || !(method == "*" || word("/http/method") == method) {
+        let named = word("http", Some("host"));
+        if named.is_empty() || !(method == "*" || word("http", Some("method")) == method) {
             return None;
         }
         let bare = named.rsplit_once(':').map_or(named, |(name, _)| name);
@@ -212,7 +213,7 @@ impl Operation {
             return None;
         }
         let mut variables = BTreeMap::new();
-        let mut segments = word("/http/path").trim_start_matches('/').split('/');
+        let mut segments = word("http", Some("path")).trim_start_matches('/').split('/');
         for pattern in path {
             let segment = segments.next()?;
             match pattern.strip_prefix('{').and_then(|name| name.strip_suffix('}')) {
@@ -227,9 +228,9 @@ impl Operation {
         segments.next().is_none().then_some(variables)
     }
 
-    /// The event with what this operation says of it.
-    pub(crate) fn name(&self, event: &Value, variables: &BTreeMap<String, String>) -> Value {
-        let mut changed: Vec<(&str, Value)> = vec![("op", Value::Text(self.id.clone()))];
+    /// What this operation says of the event.
+    pub(crate) fn name(&self, event: &Event<'_>, variables: &BTreeMap<String, String>) -> Vec<(&'static str, Value)> {
+        let mut changed: Vec<(&'static str, Value)> = vec![("op", Value::Text(self.id.clone()))];
         if let Some(effect) = &self.effect {
             changed.push(("effect", Value::Text(effect.clone())));
         }
@@ -247,8 +248,6 @@ impl Operation {
             }
             changed.push(("arg", Value::Map(arguments.into())));
         }
-        let entries = event.as_map().unwrap_or_default();
-        let kept = entries.iter().filter(|(key, _)| !changed.iter().any(|(name, _)| **key == **name)).cloned();
-        Value::Map(kept.chain(changed.iter().map(|(key, value)| (Arc::from(*key), value.clone()))).collect())
+        changed
     }
 }

@@ -12,8 +12,8 @@ use super::{Block, Condition, Drift, Exception, Fault, Filter, Match, Mode, Name
 use crate::base::Value;
 use crate::base::limits::RULE_KEYS;
 use crate::base::value::Number;
-use crate::decide::event::ANSWER_FIELDS;
 use crate::decide::lang::{Expr, Grant, Node, is_known, nearest, parse, read_fields, suggest};
+use crate::decide::step::ANSWER_FIELDS;
 use crate::decide::{RuleRef, Severity};
 
 /// Effects that rules and vocabularies speak of.

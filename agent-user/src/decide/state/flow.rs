@@ -13,7 +13,6 @@ use serde::{Deserialize, Serialize};
 
 use super::{Cell, Memory, Moment, PER_KEY, Verdict, observed, since};
 use crate::base::{KeyedHash, Timestamp, Value};
-use crate::decide::lang::field;
 use crate::decide::pack::{Condition, Match, Rule};
 use crate::decide::ruleset::RuleSet;
 
@@ -88,7 +87,7 @@ impl Memory {
     fn carried(&mut self, parts: &Flow<'_>, key: u128, moment: &Moment<'_>, common: &Common) -> Verdict {
         let Some(Cell::Prints(known)) = self.known(key) else { return None };
         let mut own = (Vec::new(), Vec::new());
-        for value in parts.not_from.iter().filter_map(|name| field(moment.event, name)) {
+        for value in parts.not_from.iter().filter_map(|name| moment.event.field(name)) {
             let (values, passages) = prints(value, moment.hash);
             own.0.extend(values);
             own.1.extend(passages);

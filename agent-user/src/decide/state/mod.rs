@@ -16,7 +16,8 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use siphasher::sip128::Hasher128;
 
-use super::lang::{Absent, Context, Slots, evaluate, field};
+use super::event::Event;
+use super::lang::{Absent, Context, Slots, evaluate};
 use super::pack::{Block, Condition, Drift, Rule};
 use super::ruleset::RuleSet;
 use crate::base::{KeyedHash, Timestamp, Value};
@@ -27,7 +28,7 @@ const PER_KEY: usize = 4096;
 
 /// An event on its way through the rules.
 pub(super) struct Moment<'a> {
-    pub(super) event: &'a Value,
+    pub(super) event: &'a Event<'a>,
     pub(super) slots: &'a Slots<'a>,
     /// The same event as a reader sees it that takes the first of repeated keys.
     pub(super) other: Option<&'a Slots<'a>>,
@@ -73,7 +74,7 @@ impl Moment<'_> {
     fn key(&self, names: &[String]) -> Option<u128> {
         let mut hasher = self.hash.hasher();
         for name in names {
-            add_part(&mut hasher, field(self.event, name)?);
+            add_part(&mut hasher, self.event.field(name)?);
         }
         Some(hasher.finish128().as_u128())
     }
@@ -86,7 +87,7 @@ impl Moment<'_> {
 
     /// An entity stands for its id.
     fn part(&self, name: &str) -> Option<String> {
-        let value = field(self.event, name)?;
+        let value = self.event.field(name)?;
         Some(match value {
             Value::Text(text) => text.to_string(),
             Value::Number(number) => format!("{}", number.as_f64()),
@@ -251,7 +252,9 @@ impl Memory {
             }
             Block::Sum { of, by, within, over } => {
                 let key = Some(()).filter(|()| matched()).and_then(|()| moment.key(by))?;
-                let amount = field(moment.event, of)
+                let amount = moment
+                    .event
+                    .field(of)
                     .and_then(|value| value.as_f64().or_else(|| value.as_str()?.trim().parse().ok()))
                     .filter(|amount| amount.is_finite())?;
                 let Cell::Window(window) = self.cell(key, most, || Cell::Window(Window::default())) else { return None };
@@ -260,7 +263,7 @@ impl Memory {
             }
             Block::Distinct { of, by, within, over } => {
                 let key = Some(()).filter(|()| matched()).and_then(|()| moment.key(by))?;
-                let value = moment.part_hash(field(moment.event, of)?);
+                let value = moment.part_hash(moment.event.field(of)?);
                 let Cell::Distinct(distinct) = self.cell(key, most, || Cell::Distinct(Distinct::new(*over))) else { return None };
                 let count = distinct.add(moment.now, value, *within, *over);
                 (count > *over).then(|| observed("distinct", count as f64, *over as f64, *within))
@@ -313,7 +316,7 @@ impl Memory {
                     self.serial += 1;
                     if self.waiting.len() < most {
                         let deadline = (moment.now.plus(*within), self.serial);
-                        self.waiting.insert(deadline, Waiting { key, event: moment.event.clone() });
+                        self.waiting.insert(deadline, Waiting { key, event: moment.event.whole() });
                         self.deadlines.entry(key).or_default().push(deadline);
                     } else {
                         self.evicted += 1;

@@ -8,7 +8,6 @@ use siphasher::sip128::Hasher128;
 
 use super::{Cell, Memory, Moment, Verdict, plain, since};
 use crate::base::{Timestamp, Value};
-use crate::decide::lang::field;
 use crate::decide::pack::{Rule, Source, Target};
 use crate::decide::ruleset::RuleSet;
 
@@ -47,9 +46,9 @@ impl Memory {
     pub(super) fn owned(&mut self, parts: &Owned<'_>, rule: &Rule, moment: &Moment<'_>, set: &RuleSet) -> Verdict {
         let who = moment.part(parts.by);
         let mut verdict = None;
-        let status = field(moment.event, "status").and_then(Value::as_i64).unwrap_or(200);
+        let status = moment.event.field("status").and_then(Value::as_i64).unwrap_or(200);
         let asks = rule.when.as_ref().map_or(moment.first, |when| moment.holds(when, set));
-        let kind = field(moment.event, "object.type").and_then(Value::as_str);
+        let kind = moment.event.field("object.type").and_then(Value::as_str);
         if asks
             && let Some(kind) = kind.filter(|found| parts.kind == "*" || *found == parts.kind)
             && let (Some(id), Some(who)) = (moment.part("object.id"), who.as_ref())
@@ -59,7 +58,7 @@ impl Memory {
                 Some(Cell::Owner(at, owner)) if *at >= fresh => Some(owner.clone()),
                 _ => None,
             };
-            let prompt = field(moment.event, "user.prompt").and_then(Value::as_str).unwrap_or_default();
+            let prompt = moment.event.field("user.prompt").and_then(Value::as_str).unwrap_or_default();
             let seen = matches!(self.known(key(moment, &["shown", who, &id])), Some(Cell::Shown(at)) if *at >= fresh);
             verdict = match owner {
                 Some(owner) if *owner != **who => {
@@ -80,8 +79,8 @@ impl Memory {
 
     fn learn(&mut self, parts: &Owned<'_>, who: Option<&str>, most: usize, moment: &Moment<'_>, set: &RuleSet) {
         let Some(result) = moment.event.get("result") else { return };
-        let op = field(moment.event, "op").and_then(Value::as_str).unwrap_or_default();
-        let named = field(moment.event, "object.type").and_then(Value::as_str).unwrap_or(parts.kind);
+        let op = moment.event.field("op").and_then(Value::as_str).unwrap_or_default();
+        let named = moment.event.field("object.type").and_then(Value::as_str).unwrap_or(parts.kind);
         let mut shown = Vec::new();
         match set.returns(op) {
             Some(returns) => {
