@@ -99,6 +99,25 @@ fn a_full_ring_is_accounted_for() {
     honest(&ledger, &exchanges);
 }
 
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn what_waits_in_the_ring_at_the_end_is_handed_on() {
+    let world = World::start("last");
+    let config = config(&world, "match", 16 << 20);
+    let file = world.path("recording.awr");
+    let mut client = Load::start(&world);
+    let recorder = Daemon::start(&["record", "-o", file.to_str().expect("plain name"), "--config", &config]);
+    client.make(50, "small");
+    signal("STOP", recorder.pid());
+    // More records than are taken from the ring at once.
+    client.make(5000, "small");
+    signal("INT", recorder.pid());
+    signal("CONT", recorder.pid());
+    recorder.stop();
+    let exchanges = program::replay(&file, "exchanges", &["--reveal"]);
+    compare::check(&world.ledger(), &exchanges, End::Client);
+}
+
 fn length(chunk: &Value) -> u64 {
     match chunk["text"].as_str() {
         Some(text) => text.len() as u64,

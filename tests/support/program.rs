@@ -92,7 +92,7 @@ impl Daemon {
     /// When it ends otherwise.
     pub fn stop(mut self) -> String {
         signal("INT", self.pid());
-        let status = self.child.wait().expect("the daemon is our child");
+        let status = wait_for("the end of the daemon", || self.child.try_wait().expect("the daemon is our child"));
         assert!(status.success(), "ended with {status}: {}", self.said());
         self.said()
     }

@@ -119,7 +119,7 @@ mod tests {
     use crate::pipeline::{Output, Pipeline};
 
     /// Those of an agent's run.
-    fn steps() -> Vec<Box<Step>> {
+    fn steps() -> Vec<Step> {
         let recording = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/bad-run.jsonl");
         let bytes = std::fs::read(recording).expect("it is in the repository");
         let mut reader = Reader::new(&bytes[..], false).expect("a recording");
@@ -130,7 +130,7 @@ mod tests {
         }
         pipeline.finish(&mut outputs);
         let steps = outputs.into_iter().filter_map(|output| match output {
-            Output::Step(step) => Some(step),
+            Output::Step(step) => Some(*step),
             _ => None,
         });
         steps.collect()

@@ -152,7 +152,10 @@ impl Session {
         self.attachments.detach_all();
         self.process_events.clear();
         self.socket_events.clear();
-        while self.drain() {}
+        // A portion is as much as is held at once: each must leave before the next is taken.
+        while self.drain() {
+            self.admit();
+        }
         self.count_losses(Instant::now() + LOSSES);
         self.admit();
         out.append(&mut self.passed);
