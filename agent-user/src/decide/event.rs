@@ -54,11 +54,12 @@ impl<'s> Event<'s> {
         }
         match self.source {
             Source::Given(event) => event.get(name),
-            Source::Step(step) => {
-                let at = GROUPS.iter().position(|known| *known == name)?;
-                self.read[at].get_or_init(|| step::value(step, name)).as_ref()
-            }
+            Source::Step(step) => self.cell(name)?.get_or_init(|| step::value(step, name)).as_ref(),
         }
+    }
+
+    fn cell(&self, name: &str) -> Option<&OnceCell<Option<Value>>> {
+        GROUPS.iter().position(|known| *known == name).map(|at| &self.read[at])
     }
 
     /// A dotted path; where objects repeat a key, the last wins as most readers choose. Null is as good as absent.
@@ -79,6 +80,12 @@ impl<'s> Event<'s> {
                 Some(Leaf::Bool(flag)) => return Fact::Bool(flag),
                 Some(Leaf::Number(number)) => return Fact::Number(number as f64),
                 Some(Leaf::Tree(value)) => return Fact::from(value),
+                Some(Leaf::Made(value)) if below.is_none() => {
+                    return self
+                        .cell(group)
+                        .and_then(|cell| cell.get_or_init(|| Some(value)).as_ref())
+                        .map_or(Fact::Absent, Fact::from);
+                }
                 Some(Leaf::Made(_)) => {}
             }
         }
@@ -88,6 +95,19 @@ impl<'s> Event<'s> {
             None => value,
         };
         found.map_or(Fact::Absent, Fact::from)
+    }
+
+    /// A dotted path; an entity stands for its id, else its name.
+    pub(super) fn entity(&self, path: &str) -> Fact<'_> {
+        match path.split_once('.') {
+            Some((group, below)) if !below.contains('.') => self.fact(group, Some(below)),
+            Some(_) => self.field(path).map_or(Fact::Absent, Fact::from),
+            None => match (self.fact(path, Some("id")), self.fact(path, Some("name"))) {
+                (Fact::Absent, Fact::Absent) => self.fact(path, None),
+                (Fact::Absent, name) => name,
+                (id, _) => id,
+            },
+        }
     }
 
     pub(super) fn text(&self, group: &str, below: Option<&str>) -> Option<&str> {

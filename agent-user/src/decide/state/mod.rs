@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use siphasher::sip128::Hasher128;
 
 use super::event::Event;
-use super::lang::{Absent, Context, Slots, evaluate};
+use super::lang::{Absent, Context, Fact, Slots, evaluate};
 use super::pack::{Block, Condition, Drift, Rule};
 use super::ruleset::RuleSet;
 use crate::base::{KeyedHash, Timestamp, Value};
@@ -74,7 +74,13 @@ impl Moment<'_> {
     fn key(&self, names: &[String]) -> Option<u128> {
         let mut hasher = self.hash.hasher();
         for name in names {
-            add_part(&mut hasher, self.event.field(name)?);
+            match self.event.entity(name) {
+                Fact::Absent | Fact::Unread | Fact::Null => return None,
+                Fact::Text(text) => add_text(&mut hasher, text),
+                Fact::Number(number) => add_number(&mut hasher, number),
+                Fact::Bool(flag) => add_part(&mut hasher, &Value::Bool(flag)),
+                Fact::Tree(value) => add_part(&mut hasher, value),
+            }
         }
         Some(hasher.finish128().as_u128())
     }
@@ -87,12 +93,12 @@ impl Moment<'_> {
 
     /// An entity stands for its id.
     fn part(&self, name: &str) -> Option<String> {
-        let value = self.event.field(name)?;
-        Some(match value {
-            Value::Text(text) => text.to_string(),
-            Value::Number(number) => format!("{}", number.as_f64()),
-            Value::Map(_) => value.get("id").or(value.get("name")).map_or_else(|| value.to_json(), plain),
-            other => other.to_json(),
+        Some(match self.event.entity(name) {
+            Fact::Absent | Fact::Unread | Fact::Null => return None,
+            Fact::Text(text) => text.to_owned(),
+            Fact::Number(number) => format!("{number}"),
+            Fact::Bool(flag) => flag.to_string(),
+            Fact::Tree(value) => value.get("id").or(value.get("name")).map_or_else(|| value.to_json(), plain),
         })
     }
 }
@@ -100,14 +106,8 @@ impl Moment<'_> {
 /// Numbers by value, so that `1000` and `1000.0` are one key; entities by their id.
 fn add_part(hasher: &mut impl Hasher, value: &Value) {
     match value {
-        Value::Text(text) => {
-            hasher.write_u8(1);
-            hasher.write(text.as_bytes());
-        }
-        Value::Number(number) => {
-            hasher.write_u8(2);
-            hasher.write_u64((number.as_f64() + 0.0).to_bits());
-        }
+        Value::Text(text) => add_text(hasher, text),
+        Value::Number(number) => add_number(hasher, number.as_f64()),
         Value::Map(_) if value.get("id").is_some() => return value.get("id").into_iter().for_each(|id| add_part(hasher, id)),
         Value::Map(_) if value.get("name").is_some() => {
             return value.get("name").into_iter().for_each(|name| add_part(hasher, name));
@@ -115,8 +115,20 @@ fn add_part(hasher: &mut impl Hasher, value: &Value) {
         other => {
             hasher.write_u8(3);
             hasher.write(other.to_json().as_bytes());
+            hasher.write_u8(0xff);
         }
     }
+}
+
+fn add_text(hasher: &mut impl Hasher, text: &str) {
+    hasher.write_u8(1);
+    hasher.write(text.as_bytes());
+    hasher.write_u8(0xff);
+}
+
+fn add_number(hasher: &mut impl Hasher, number: f64) {
+    hasher.write_u8(2);
+    hasher.write_u64((number + 0.0).to_bits());
     hasher.write_u8(0xff);
 }
 
