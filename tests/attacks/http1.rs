@@ -77,7 +77,7 @@ pub fn attacks() -> Vec<Attack> {
         ),
         attack(
             "interim answers without end",
-            "response_missing",
+            "limit.interim_answers",
             say(Out, GET).chain(flood(In, 100_000, "HTTP/1.1 103 Early\r\nLink: </a>\r\n\r\n")),
         ),
         attack(
@@ -143,7 +143,12 @@ pub fn attacks() -> Vec<Attack> {
             "limit.content_layers",
             answer("Content-Encoding: br, gzip\r\nTransfer-Encoding: gzip", gzip(b"x")),
         ),
-        attack("a hundred thousand empty members", "content_truncated", empty_members()),
+        attack("a hundred thousand empty members", "limit.content_work", empty_members()),
+        attack(
+            "empty blocks without end",
+            "limit.content_work",
+            answer("Content-Encoding: deflate", Vec::new()).chain(flood(In, 800_000, [0, 0, 0, 0xff, 0xff])),
+        ),
         attack(
             "a fourth bomb",
             "limit.bombs",
@@ -253,7 +258,7 @@ fn keys(count: usize) -> impl Iterator<Item = Piece> + use<> {
 }
 
 fn empty_members() -> impl Iterator<Item = Piece> + use<> {
-    answer("Content-Encoding: gzip", Vec::new()).chain(flood(In, 100_000, gzip(b""))).chain(say(In, b"\x1f\x8b\x08"))
+    answer("Content-Encoding: gzip", Vec::new()).chain(flood(In, 100_000, gzip(b"")))
 }
 
 /// Lengths with their check: a message of `total` bytes.

@@ -217,7 +217,7 @@ pub fn attacks() -> Vec<Attack> {
         ),
         attack(
             "padding and nothing else",
-            "response_missing",
+            "limit.http2_control_frames",
             client(begun(END_HEADERS), flood(Out, 20_000, frame(DATA, 8, 1, &[&[255][..], &[0; 255]].concat()))),
         ),
         attack(

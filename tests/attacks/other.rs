@@ -49,7 +49,7 @@ pub fn attacks() -> Vec<Attack> {
         ),
         attack(
             "control messages between two fragments",
-            "message_cut",
+            "limit.websocket_control_frames",
             socket("").chain(say(In, "\x01\x00")).chain(flood(In, 100_000, b"\x89\x00")),
         ),
         on_pipe(attack(
@@ -74,7 +74,7 @@ pub fn attacks() -> Vec<Attack> {
         )),
         on_pipe(attack(
             "a batch of a hundred thousand",
-            "limit.open_exchanges",
+            "limit.jsonrpc_batch",
             say(Out, "{\"jsonrpc\":\"2.0\",\"method\":\"a\"}\n[")
                 .chain(numbered(Out, 20_000, |number| {
                     format!("{{\"jsonrpc\":\"2.0\",\"id\":{number},\"method\":\"a\"}},").into()
@@ -83,7 +83,7 @@ pub fn attacks() -> Vec<Attack> {
         )),
         on_pipe(attack(
             "a call a hundred thousand deep",
-            "jsonrpc.other_text",
+            "limit.json_depth",
             say(Out, "{\"jsonrpc\":\"2.0\",\"method\":\"a\"}\n{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"a\",\"params\":")
                 .chain(flood(Out, 100_000, "["))
                 .chain(say(Out, "\n")),

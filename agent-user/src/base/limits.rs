@@ -54,6 +54,17 @@ pub const CONTENT_LAYERS: usize = 2;
 pub const EXPANSION_FREE: u64 = 1 << 20;
 pub const EXPANSION_RATIO: u64 = 100;
 
+/// Decoded bytes of one coded body; past them it is only counted as cut. Nobody compresses a larger answer on the fly, and a ratio
+/// below the bound would still give a hundredfold of whatever is sent.
+pub const CONTENT_BYTES: u64 = 256 << 20;
+
+/// Work that undoing a coding may take, counted in coded bytes and not in time, so that a replay gives the same: so much for nothing,
+/// and beyond it twice what came out. A stream of empty blocks, each with tables to build, gives nothing and takes long; so does one
+/// of empty members, each of which begins anew and counts as many bytes more.
+pub const CONTENT_WORK_FREE: u64 = 1 << 20;
+pub const CONTENT_WORK_RATIO: u64 = 2;
+pub const CONTENT_MEMBER_WORK: u64 = 1 << 10;
+
 /// Bombs after which a connection's bodies are no longer decoded, only counted.
 pub const BOMBS: u8 = 3;
 
@@ -85,7 +96,7 @@ pub const HTTP2_CONTINUATIONS: usize = 16;
 /// Streams reset on one connection past which it is named a reset flood (CVE-2023-44487). Nothing is given up.
 pub const HTTP2_RESETS: usize = 1000;
 
-/// SETTINGS, PING and PRIORITY frames in a row past which they are named a flood (CVE-2019-9512, -9515). Nothing is given up.
+/// SETTINGS, PING, PRIORITY and empty DATA frames in a row past which they are named a flood (CVE-2019-9512, -9515, -9518). Nothing is given up.
 pub const HTTP2_CONTROL_FRAMES: usize = 1000;
 
 /// Stream numbers remembered after their end, so that late frames are not taken for new streams.
@@ -94,12 +105,22 @@ pub const CLOSED_STREAMS: usize = 256;
 /// Fragments of one WebSocket message past which it is named a flood. They may be empty, so their bytes do not bound them.
 pub const WEBSOCKET_FRAGMENTS: usize = 4096;
 
+/// WebSocket control messages in a row past which they are named a flood. Nothing is given up.
+pub const WEBSOCKET_CONTROL_FRAMES: usize = 1000;
+
+/// Interim answers (1xx) to one HTTP/1 request past which they are named a flood. Nothing is given up.
+pub const INTERIM_ANSWERS: usize = 100;
+
 /// Nesting and fields of a protobuf message that is read without its schema; past them it stays opaque.
 pub const PROTOBUF_DEPTH: usize = 32;
 pub const PROTOBUF_FIELDS: usize = 10_000;
 
 /// One JSON-RPC message on a pipe. A program that never ends a line would have us keep it; it is passed over and counted.
 pub const JSONRPC_MESSAGE_BYTES: usize = 8 << 20;
+
+/// Messages of one JSON-RPC batch. A batch of eight megabytes of the shortest messages would become a hundred thousand exchanges at
+/// once; the rest is counted, not read.
+pub const JSONRPC_BATCH: usize = 1024;
 
 /// Actions that wait for their answer. A client that never reads answers leaves requests open; the oldest is handed on
 /// without one, and says so.

@@ -239,10 +239,10 @@ impl Assembler {
                 let before = running.probation.len();
                 let plain = &mut self.plain;
                 let Err(fault) = running.push(bytes, &mut |piece| plain.slice(piece, frames)) else { return };
-                if fault == Fault::Bomb {
+                if let Some(limit) = fault.limit() {
                     note(&mut plain.incomplete, Incomplete::BODY_OVER_LIMIT);
-                    note(&mut plain.anomalies, coding::LIMIT_EXPANSION);
-                    plain.was_bomb = true;
+                    note(&mut plain.anomalies, limit);
+                    plain.was_bomb = fault != Fault::Length;
                     self.decoder = Coded::Dropped;
                 } else if running.was_never_coded() {
                     let early = Bytes::copy_from_slice(&running.probation[..before]);

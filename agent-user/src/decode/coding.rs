@@ -13,7 +13,9 @@ use flate2::{Decompress, FlushDecompress, Status};
 use zstd::stream::raw::{DParameter, InBuffer, Operation, OutBuffer};
 
 use crate::base::Anomaly;
-use crate::base::limits::{CONTENT_LAYERS, EXPANSION_FREE, EXPANSION_RATIO};
+use crate::base::limits::{
+    CONTENT_BYTES, CONTENT_LAYERS, CONTENT_MEMBER_WORK, CONTENT_WORK_FREE, CONTENT_WORK_RATIO, EXPANSION_FREE, EXPANSION_RATIO,
+};
 
 /// Decoded bytes that exist at once per layer.
 const PIECE: usize = 16 << 10;
@@ -23,6 +25,10 @@ const ZSTD_WINDOW_LOG: u32 = 23;
 
 /// Expanded far beyond its size: a bomb.
 pub(crate) const LIMIT_EXPANSION: Anomaly = Anomaly::new("limit.expansion_ratio");
+/// Took more work than what came of it is worth.
+pub(crate) const LIMIT_WORK: Anomaly = Anomaly::new("limit.content_work");
+/// Larger than what is decoded of any body.
+pub(crate) const LIMIT_BYTES: Anomaly = Anomaly::new("limit.content_bytes");
 /// More codings stacked than anyone needs.
 pub(crate) const LIMIT_LAYERS: Anomaly = Anomaly::new("limit.content_layers");
 /// Bytes after the end of the coded stream: some readers drop them, some fail.
@@ -74,7 +80,24 @@ impl Coding {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     Damaged,
+    /// Expands too far.
     Bomb,
+    /// Takes too much work.
+    Work,
+    /// Gives too many bytes.
+    Length,
+}
+
+impl Fault {
+    /// The bound that stopped it; `None` for damage.
+    pub(crate) fn limit(self) -> Option<Anomaly> {
+        match self {
+            Fault::Damaged => None,
+            Fault::Bomb => Some(LIMIT_EXPANSION),
+            Fault::Work => Some(LIMIT_WORK),
+            Fault::Length => Some(LIMIT_BYTES),
+        }
+    }
 }
 
 /// A stack of codings being undone.
@@ -117,8 +140,9 @@ fn run(layers: &mut [Layer], raw: &mut u64, mut input: &[u8], outermost: bool, s
     };
     let mut piece = [0; PIECE];
     loop {
-        let step = layer.step(input, &mut piece);
+        let step = layer.step(&input[..layer.due(input.len())], &mut piece);
         input = &input[step.taken..];
+        layer.taken += step.taken as u64;
         if outermost {
             *raw += step.taken as u64;
         }
@@ -127,10 +151,13 @@ fn run(layers: &mut [Layer], raw: &mut u64, mut input: &[u8], outermost: bool, s
             run(inner, raw, &piece[..allowed], false, sink)?;
         }
         if allowed < step.made {
-            return Err(Fault::Bomb);
+            return Err(if layer.made == CONTENT_BYTES { Fault::Length } else { Fault::Bomb });
         }
         if step.damaged {
             return Err(Fault::Damaged);
+        }
+        if step.made < PIECE && layer.works_for_nothing() {
+            return Err(Fault::Work);
         }
         if step.made < PIECE && (input.is_empty() || step.taken == 0 && step.made == 0) {
             return Ok(());
@@ -156,7 +183,10 @@ impl Step {
 
 struct Layer {
     codec: Codec,
+    taken: u64,
     made: u64,
+    /// Streams begun behind the first.
+    members: u64,
     started: bool,
     /// The codec's stream is at an end.
     ended: bool,
@@ -188,11 +218,25 @@ impl Layer {
             ))),
             Coding::Zstd => Codec::Zstd(zstd_decoder()),
         };
-        Layer { codec, made: 0, started: false, ended: false, trailing: false }
+        Layer { codec, taken: 0, made: 0, members: 0, started: false, ended: false, trailing: false }
     }
 
     fn may_end(&self) -> bool {
         !self.started || self.ended
+    }
+
+    /// How much of the input goes in at once: work is looked at where another [`CONTENT_WORK_FREE`] bytes are in, so that the answer
+    /// does not depend on how the input was cut.
+    fn due(&self, input: usize) -> usize {
+        let due = CONTENT_WORK_FREE - self.taken % CONTENT_WORK_FREE;
+        usize::try_from(due).map_or(input, |due| due.min(input))
+    }
+
+    fn works_for_nothing(&self) -> bool {
+        let work = self.taken + self.members * CONTENT_MEMBER_WORK;
+        self.taken > 0
+            && self.taken.is_multiple_of(CONTENT_WORK_FREE)
+            && work > CONTENT_WORK_FREE + self.made.saturating_mul(CONTENT_WORK_RATIO)
     }
 
     /// How many of `made` new bytes may pass. The ratio is looked at whenever another [`EXPANSION_FREE`] bytes are full, so
@@ -205,6 +249,10 @@ impl Layer {
             self.made = full;
             return usize::try_from(full - before).expect("no more than one piece");
         }
+        if self.made > CONTENT_BYTES {
+            self.made = CONTENT_BYTES;
+            return usize::try_from(CONTENT_BYTES - before).expect("no more than one piece");
+        }
         made
     }
 
@@ -212,7 +260,7 @@ impl Layer {
         if !input.is_empty() {
             self.started = true;
         }
-        let Layer { codec, ended, trailing, .. } = self;
+        let Layer { codec, ended, trailing, members, .. } = self;
         match codec {
             Codec::Gzip(inflate) => {
                 if *ended && !input.is_empty() {
@@ -223,6 +271,7 @@ impl Layer {
                     }
                     *inflate = Decompress::new_gzip(GZIP_WINDOW_BITS);
                     *ended = false;
+                    *members += 1;
                 }
                 step_inflate(inflate, input, output, ended)
             }
@@ -234,7 +283,10 @@ impl Layer {
                 }
                 step_brotli(state, input, output, ended)
             }
-            Codec::Zstd(Some(decoder)) => step_zstd(decoder, input, output, ended),
+            Codec::Zstd(Some(decoder)) => {
+                *members += u64::from(*ended && !input.is_empty());
+                step_zstd(decoder, input, output, ended)
+            }
             Codec::Zstd(None) => Step::DAMAGED,
         }
     }
@@ -497,6 +549,40 @@ mod tests {
             assert_eq!(decode(&[coding, coding], std::iter::once(&twice[..])).fault, Some(Fault::Bomb), "{coding:?} twice");
         }
         assert!(bomb(&decode(&[Coding::Brotli], std::iter::once(&hex(BROTLI_BOMB)[..]))));
+    }
+
+    /// What the decoder makes of the same coded bytes again and again.
+    fn repeated(coding: Coding, coded: &[u8], times: usize) -> (u64, Option<Fault>) {
+        let (mut decoder, mut made) = (Decoder::new(&[coding]), 0);
+        let fault = (0..times).find_map(|_| decoder.push(coded, &mut |piece| made += piece.len() as u64).err());
+        (made, fault)
+    }
+
+    #[test]
+    fn work_at_the_edge() {
+        let free = usize::try_from(CONTENT_WORK_FREE).expect("fits");
+        // A stored block without content, not the last.
+        let blocks = |bytes: usize| [0, 0, 0, 0xff, 0xff].repeat(bytes / 5);
+        for (bytes, fault) in [(2 * free - 5, None), (2 * free + 5, Some(Fault::Work))] {
+            let coded = blocks(bytes);
+            assert_eq!(decode(&[Coding::Deflate], std::iter::once(&coded[..])).fault, fault);
+            assert_eq!(decode(&[Coding::Deflate], coded.chunks(997)).fault, fault);
+        }
+        for coding in [Coding::Gzip, Coding::Zstd] {
+            let empty = encode(coding, b"");
+            assert_eq!(repeated(coding, &empty, free / empty.len() - 1), (0, None), "{coding:?}");
+            assert_eq!(repeated(coding, &empty, free / empty.len() + 1), (0, Some(Fault::Work)), "{coding:?}");
+            let honest = noise(3_000);
+            assert_eq!(repeated(coding, &encode(coding, &honest), 2_000), (6_000_000, None), "{coding:?}");
+        }
+    }
+
+    #[test]
+    fn bytes_at_the_edge() {
+        let member = encode(Coding::Zstd, &noise(1 << 20));
+        let most = usize::try_from(CONTENT_BYTES >> 20).expect("fits");
+        assert_eq!(repeated(Coding::Zstd, &member, most), (CONTENT_BYTES, None));
+        assert_eq!(repeated(Coding::Zstd, &member, most + 1), (CONTENT_BYTES, Some(Fault::Length)));
     }
 
     #[test]

@@ -91,9 +91,9 @@ impl Messages {
         if flags & COMPRESSED == 0 {
             return frames.push(Frame::Grpc(Sensitive::new(message)));
         }
-        match self.coding.and_then(|coding| inflate(coding, &message)) {
-            Some(plain) => frames.push(Frame::Grpc(Sensitive::new(plain))),
-            None => super::note(odd, UNDECODABLE),
+        match self.coding.ok_or(UNDECODABLE).and_then(|coding| inflate(coding, &message)) {
+            Ok(plain) => frames.push(Frame::Grpc(Sensitive::new(plain))),
+            Err(anomaly) => super::note(odd, anomaly),
         }
     }
 
@@ -110,7 +110,7 @@ impl Messages {
     }
 }
 
-fn inflate(coding: Coding, message: &[u8]) -> Option<Bytes> {
+fn inflate(coding: Coding, message: &[u8]) -> Result<Bytes, Anomaly> {
     let mut decoder = Decoder::new(&[coding]);
     let mut plain = BytesMut::new();
     let mut over = false;
@@ -120,7 +120,12 @@ fn inflate(coding: Coding, message: &[u8]) -> Option<Bytes> {
             plain.extend_from_slice(piece);
         }
     });
-    (pushed.is_ok() && !over && decoder.is_complete()).then(|| plain.freeze())
+    match pushed {
+        Ok(()) if over => Err(LIMIT_MESSAGE),
+        Ok(()) if decoder.is_complete() => Ok(plain.freeze()),
+        Ok(()) => Err(UNDECODABLE),
+        Err(fault) => Err(fault.limit().unwrap_or(UNDECODABLE)),
+    }
 }
 
 /// A protobuf message as far as it explains itself: field numbers as keys, varints and fixed fields as numbers, the rest as
@@ -240,7 +245,7 @@ mod tests {
         // 64 MiB of zeros in 64 KiB.
         assert_eq!(
             read("gzip", &[&message(1, &gzip(&vec![0; 64 << 20])), &message(0, b"y")]),
-            (vec![b"y".to_vec()], vec![UNDECODABLE])
+            (vec![b"y".to_vec()], vec![super::super::coding::LIMIT_EXPANSION])
         );
     }
 

@@ -20,6 +20,8 @@ pub(super) struct Open {
     pub(super) response: Option<Arc<Response>>,
     pub(super) response_done: bool,
     pub(super) answers: Answers,
+    /// Answers of status 1xx so far.
+    pub(super) interims: usize,
     /// CONNECT or `Upgrade`: the answer decides what the bytes after the request are.
     pub(super) wants_upgrade: bool,
     pub(super) incomplete: Vec<Incomplete>,
@@ -40,6 +42,7 @@ impl Open {
             response: None,
             response_done: false,
             answers: Answers::default(),
+            interims: 0,
             wants_upgrade: false,
             incomplete,
             anomalies: Vec::new(),

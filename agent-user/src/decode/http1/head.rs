@@ -29,7 +29,7 @@ const FIELD_NAME: Anomaly = Anomaly::new("http1.ambiguous_field_name");
 const FIELD_VALUE: Anomaly = Anomaly::new("http1.ambiguous_field_value");
 /// A line without a colon.
 const FIELD_LINE: Anomaly = Anomaly::new("http1.ambiguous_field_line");
-const START_LINE: Anomaly = Anomaly::new("http1.ambiguous_start_line");
+pub(super) const START_LINE: Anomaly = Anomaly::new("http1.ambiguous_start_line");
 const VERSION: Anomaly = Anomaly::new("http1.ambiguous_version");
 const LIMIT_FIELDS: Anomaly = Anomaly::new("limit.head_fields");
 

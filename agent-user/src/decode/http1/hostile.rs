@@ -127,6 +127,17 @@ fn limits_are_named_and_neighbours_do_not_notice() {
 }
 
 #[test]
+fn interim_answers_at_the_edge() {
+    let named = |count: usize| {
+        let answers = [&b"HTTP/1.1 103 Early\r\n\r\n".repeat(count), OK].concat();
+        let said = run(&[(Direction::Out, GET.to_vec()), (Direction::In, answers)]);
+        exchanges(&said).flat_map(|exchange| exchange.anomalies.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(named(INTERIM_ANSWERS), []);
+    assert_eq!(named(INTERIM_ANSWERS + 1), [LIMIT_INTERIM]);
+}
+
+#[test]
 fn the_fourth_bomb_is_not_opened() {
     let bomb = gzip(&vec![0; 2 * usize::try_from(EXPANSION_FREE).expect("fits")]);
     let one = answer(&format!("Content-Encoding: gzip\r\nContent-Length: {}", bomb.len()), &bomb);

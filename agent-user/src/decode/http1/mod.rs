@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use crate::base::limits::{HEAD_BYTES, OPEN_EXCHANGES, UNDECIDED_BYTES};
+use crate::base::limits::{HEAD_BYTES, INTERIM_ANSWERS, OPEN_EXCHANGES, UNDECIDED_BYTES};
 use crate::base::{Anomaly, Direction, Incomplete, LossCause, Sensitive, Timestamp};
 
 use super::body::{self, Assembled, Assembler};
@@ -38,6 +38,7 @@ pub(super) use names::Names;
 const MALFORMED_HEAD: Anomaly = Anomaly::new("http1.malformed_head");
 const LIMIT_HEAD: Anomaly = Anomaly::new("limit.head_bytes");
 const LIMIT_EXCHANGES: Anomaly = Anomaly::new("limit.open_exchanges");
+const LIMIT_INTERIM: Anomaly = Anomaly::new("limit.interim_answers");
 /// Bytes between the point where a direction was lost and the next head.
 const LOST: Anomaly = Anomaly::new("http1.lost_bytes");
 /// 101 to a request that did not ask for it.
@@ -190,11 +191,9 @@ impl Side {
         }
     }
 
-    /// Whether this head comes after the last message of its direction.
-    fn is_after_close(&mut self, headers: &[Header]) -> bool {
-        let closes = headers.iter().filter(|field| &*field.name == "connection").any(|field| {
-            field.value.expose_content().split(|&byte| byte == b',').any(|token| head::trim(token).eq_ignore_ascii_case(b"close"))
-        });
+    /// Whether this head comes after the last message of its direction (RFC 9112 section 9.3).
+    fn is_after_close(&mut self, headers: &[Header], is_http10: bool) -> bool {
+        let closes = has_token(headers, "connection", b"close") || is_http10 && !has_token(headers, "connection", b"keep-alive");
         std::mem::replace(&mut self.closing, closes)
     }
 
@@ -519,7 +518,7 @@ impl Http1 {
             return self.too_many(ts, out);
         }
         self.request.hole = None;
-        if self.request.is_after_close(&head.headers) {
+        if self.request.is_after_close(&head.headers, head.is_http10) {
             note(&mut head.anomalies, AFTER_CLOSE);
         }
         let connect = matches!(&head.start, Start::Request { method, .. } if &**method == "CONNECT");
@@ -575,6 +574,10 @@ impl Http1 {
     fn open_request(&mut self, mut head: Head, ts: Timestamp, out: &mut Out<'_>) -> &mut Open {
         let over = head.shorten();
         let Start::Request { method, target } = &head.start else { unreachable!("the caller matched a request") };
+        if !target.is_ascii() {
+            // RFC 9112 section 3.2: senders encode such bytes, and readers take them for Latin-1 or for UTF-8.
+            note(&mut head.anomalies, head::START_LINE);
+        }
         let target = String::from_utf8_lossy(target);
         let scheme = if out.flow.source.is_tls() { "https" } else { "http" };
         let connect = &**method == "CONNECT";
@@ -585,6 +588,7 @@ impl Http1 {
             id: out.next_id(),
             protocol: if head.is_http10 { Protocol::Http10 } else { Protocol::Http11 },
             answers: Answers { head: &**method == "HEAD", connect },
+            interims: 0,
             wants_upgrade: connect || upgrade,
             request: Some(Arc::new(Request {
                 ts,
@@ -614,9 +618,15 @@ impl Http1 {
         }
         if (100..200).contains(&status) && status != 101 {
             // Interim: the final answer follows (RFC 9110 section 15.2).
+            if let Some(open) = self.open.front_mut().filter(|open| open.response.is_none()) {
+                open.interims += 1;
+                if open.interims > INTERIM_ANSWERS {
+                    note(&mut open.anomalies, LIMIT_INTERIM);
+                }
+            }
             return Step::Again;
         }
-        if self.response.is_after_close(&head.headers) {
+        if self.response.is_after_close(&head.headers, head.is_http10) {
             note(&mut head.anomalies, AFTER_CLOSE);
         }
         let is_http10 = head.is_http10;
@@ -828,6 +838,7 @@ impl Http1 {
             |word: &str| header(&head.headers, "upgrade").is_some_and(|value| value.eq_ignore_ascii_case(word.as_bytes()));
         if names("h2c")
             && let Some(request) = open.request.clone()
+            && has_token(&request.headers, "upgrade", b"h2c")
         {
             let id = open.id;
             self.open.pop_front();
@@ -865,6 +876,13 @@ impl Http1 {
         }
         Switch { to, rest: pieces }
     }
+}
+
+/// Whether a field that is a list of tokens has this one, in any case.
+fn has_token(headers: &[Header], name: &str, token: &[u8]) -> bool {
+    headers.iter().filter(|field| &*field.name == name).any(|field| {
+        field.value.expose_content().split(|&byte| byte == b',').any(|item| head::trim(item).eq_ignore_ascii_case(token))
+    })
 }
 
 fn is_first_line(kind: Kind, head: &[u8]) -> bool {

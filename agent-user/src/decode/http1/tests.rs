@@ -282,6 +282,19 @@ fn two_readers_may_disagree() {
     }
     check(&[c("GET  /a b HTTP/1.1\r\nHost: a\r\n\r\n"), s(OK)], "1: GET a/a b 200 [ok] ~http1.ambiguous_start_line\n");
     check(&[c("GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n"), s(OK)], "1: GET b/ 200 [ok] ~http1.ambiguous_host\n");
+    check(&[c("GET /\u{e9} HTTP/1.1\r\nHost: a\r\n\r\n"), s(OK)], "1: GET a/\u{e9} 200 [ok] ~http1.ambiguous_start_line\n");
+}
+
+/// RFC 9112 section 9.3: an HTTP/1.0 message is the last of its direction unless it says `keep-alive`.
+#[test]
+fn http10_ends_with_its_message() {
+    let old = "GET /a HTTP/1.0\r\nHost: a.example\r\n\r\n";
+    let kept = "GET /a HTTP/1.0\r\nHost: a.example\r\nConnection: Keep-Alive\r\n\r\n";
+    check(
+        &[c(old), s(OK), c(GET), s(OK)],
+        "1: GET a.example/a 200 [ok]\n2: GET a.example/a 200 [ok] ~http1.ambiguous_after_close\n",
+    );
+    check(&[c(kept), s(OK), c(GET), s(OK)], "1: GET a.example/a 200 [ok]\n2: GET a.example/a 200 [ok]\n");
 }
 
 #[test]
@@ -291,6 +304,11 @@ fn other_protocols_take_over() {
     check(
         &[c(upgrade), s([switching, "\x01\x02"].concat()), c("\x03"), Said::Close],
         "1: GET a/ws 101\nout protocol.unknown 1\nin protocol.unknown 2\n",
+    );
+    let h2c = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nContent-Length: 4\r\n\r\n";
+    check(
+        &[c(GET), s([h2c, "body"].concat()), Said::Close],
+        "1: GET a.example/a 101 ~http1.ambiguous_switch\nin protocol.unknown 4\n",
     );
     check(&[c([upgrade, GET].concat()), s([OK, OK].concat())], "1: GET a/ws 200 [ok]\n2: GET a.example/a 200 [ok]\n");
     let connect = "CONNECT b.example:443 HTTP/1.1\r\nHost: b.example:443\r\n\r\n";

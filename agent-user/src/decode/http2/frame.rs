@@ -78,6 +78,21 @@ impl Head {
         }
     }
 
+    /// Whether a frame of this kind may have this length and stream (RFC 9113 section 6).
+    pub(crate) fn is_well_formed(&self) -> bool {
+        let of_connection = self.stream == 0;
+        match self.kind {
+            Kind::Data | Kind::Headers | Kind::PushPromise | Kind::Continuation => !of_connection,
+            Kind::Priority => self.len == 5 && !of_connection,
+            Kind::RstStream => self.len == 4 && !of_connection,
+            Kind::Settings => self.len.is_multiple_of(6) && of_connection && (self.len == 0 || !self.has(ACK)),
+            Kind::Ping => self.len == 8 && of_connection,
+            Kind::Goaway => self.len >= 8 && of_connection,
+            Kind::WindowUpdate => self.len == 4,
+            Kind::Other(_) => true,
+        }
+    }
+
     pub(crate) fn has(&self, flag: u8) -> bool {
         self.flags & flag != 0
     }
@@ -201,6 +216,16 @@ impl Reader {
                     }
                 }
             }
+        }
+    }
+
+    /// Bytes of a frame that is no DATA and not whole.
+    pub(crate) fn unread(&self) -> usize {
+        match self.state {
+            State::Head => self.held.len(),
+            State::Payload { .. } => HEAD_LEN + self.held.len(),
+            State::Skip { head, left } if head.kind != Kind::Data => HEAD_LEN + head.len - left,
+            State::Skip { .. } | State::PadLength { .. } | State::Data { .. } => 0,
         }
     }
 

@@ -54,6 +54,8 @@ pub(crate) struct Connection {
     sides: [Side; 2],
     /// Ordered, so that what is open at the end is handed on in the order of stream numbers.
     streams: BTreeMap<u32, Stream>,
+    /// The highest number a request came on.
+    newest: u32,
     /// Streams that are over: late frames of theirs mean nothing.
     closed: VecDeque<u32>,
     resets: usize,
@@ -150,7 +152,8 @@ impl Connection {
     }
 
     fn build(client: Option<Direction>, sides: [Side; 2]) -> Connection {
-        Connection { client, sides, streams: BTreeMap::new(), closed: VecDeque::new(), resets: 0, control: 0, flags: Vec::new() }
+        let (streams, closed) = Default::default();
+        Connection { client, sides, streams, newest: 0, closed, resets: 0, control: 0, flags: Vec::new() }
     }
 
     pub(crate) fn feed(&mut self, dir: Direction, ts: Timestamp, what: What, out: &mut Out<'_>) {
@@ -318,11 +321,11 @@ impl Connection {
         }
         let side = &mut self.sides[at.dir as usize];
         side.is_fresh &= head.kind == Kind::Settings && !head.has(frame::ACK);
-        if side.block.is_some() && head.kind != Kind::Continuation {
-            let stream = side.block.take().map_or(0, |block| block.stream);
-            side.forget_blocks();
-            self.flag(at, UNFINISHED_BLOCK, out);
-            self.lost_block(stream, false, None, at, out);
+        if head.kind != Kind::Continuation {
+            self.drop_block(at, out);
+        }
+        if !head.is_well_formed() {
+            self.flag(at, MALFORMED, out);
         }
         match part {
             FramePart::Data { .. } => {}
@@ -332,6 +335,8 @@ impl Connection {
                 }
                 if head.has(END_STREAM) {
                     self.end_stream(head.stream, at, out);
+                } else if head.stream != 0 {
+                    self.count_control(at, out);
                 }
             }
             FramePart::Frame { head, payload } => self.frame(head, payload, at, out),
@@ -368,12 +373,17 @@ impl Connection {
                 }
             }
             Kind::Settings | Kind::Ping | Kind::Priority => {
-                self.control += 1;
-                if self.control == HTTP2_CONTROL_FRAMES + 1 {
-                    self.flag(at, LIMIT_CONTROL, out);
-                }
+                self.count_control(at, out);
             }
             Kind::WindowUpdate | Kind::Data | Kind::Other(_) => {}
+        }
+    }
+
+    /// A frame that carries nothing. The end of a DATA frame that did is the first of a row.
+    fn count_control(&mut self, at: At, out: &mut Out<'_>) {
+        self.control += 1;
+        if self.control == HTTP2_CONTROL_FRAMES + 1 {
+            self.flag(at, LIMIT_CONTROL, out);
         }
     }
 
@@ -465,11 +475,14 @@ impl Connection {
         let part = self.part_of(at.dir);
         if !self.streams.contains_key(&number) {
             // Late frames of a stream that is over, or trailers of one whose head was never seen.
-            let headless = match part {
-                Part::Request => !list.of_request,
-                Part::Response => !list.of_response,
+            let begins = match part {
+                Part::Request => list.of_request || self.sides[at.dir as usize].is_whole && number > self.newest,
+                Part::Response => list.of_response,
             };
-            if self.closed.contains(&number) || headless {
+            if self.closed.contains(&number) || !begins {
+                for anomaly in list.anomalies {
+                    self.flag(at, anomaly, out);
+                }
                 return;
             }
         }
@@ -478,6 +491,9 @@ impl Connection {
             if let Some(stream) = self.streams.get_mut(&number).filter(|_| sockets >= HTTP2_WEBSOCKETS) {
                 stream.forbid_inflating();
             }
+        }
+        if part == Part::Request {
+            self.newest = self.newest.max(number);
         }
         let stream = self.open(number, at, out);
         stream.block(part, list, at, out);
@@ -523,6 +539,15 @@ impl Connection {
         }
     }
 
+    /// No more of a header block comes.
+    fn drop_block(&mut self, at: At, out: &mut Out<'_>) {
+        let side = &mut self.sides[at.dir as usize];
+        let Some(block) = side.block.take() else { return };
+        side.forget_blocks();
+        self.flag(at, UNFINISHED_BLOCK, out);
+        self.lost_block(block.stream, block.end_stream, None, at, out);
+    }
+
     fn end_stream(&mut self, number: u32, at: At, out: &mut Out<'_>) {
         let Some((stream, part)) = self.stream_of(number, at.dir) else { return };
         if stream.end(part, at, out) {
@@ -548,6 +573,9 @@ impl Connection {
 
     pub(crate) fn close(&mut self, ts: Timestamp, evicted: bool, out: &mut Out<'_>) {
         let reason = evicted.then_some(Incomplete::EVICTED);
+        for dir in [Direction::Out, Direction::In] {
+            self.drop_block(At { ts, dir }, out);
+        }
         for (_, mut stream) in std::mem::take(&mut self.streams) {
             stream.abandon(reason.clone(), self.client(), ts, out);
         }
@@ -558,6 +586,10 @@ impl Connection {
                 if bytes > 0 {
                     out.anomaly(dir, ts, UNPLACED, bytes);
                 }
+            }
+            let unread = side.reader.unread();
+            if unread > 0 {
+                out.anomaly(dir, ts, UNPLACED, unread as u64);
             }
             if side.orphans > 0 {
                 out.anomaly(dir, ts, ORPHANS, side.orphans);

@@ -182,7 +182,12 @@ fn what_two_readers_may_read_differently_is_named() {
 #[test]
 fn malformed_frames_are_named_and_survived() {
     let fine = "x1 http/2/3: GET https://a.example/p?q=1 => 200";
-    let cases: [(Vec<u8>, &str); 5] = [
+    let cases: [(Vec<u8>, &str); 10] = [
+        (frame(3, 0, 1, &[0, 0, 0]), "out ~http2.malformed_frame 0"),
+        (frame(4, 0, 0, &[0; 5]), "out ~http2.malformed_frame 0"),
+        (frame(4, 1, 0, &[0; 6]), "out ~http2.malformed_frame 0"),
+        (frame(6, 0, 3, &[0; 8]), "out ~http2.malformed_frame 0"),
+        (frame(2, 0, 1, &[0; 4]), "out ~http2.malformed_frame 0"),
         (frame(0, 8, 1, b"\x09x"), "out ~http2.malformed_frame 0"),
         (frame(1, 5, 0, &block(&GET)), "out ~http2.malformed_frame 0"),
         (frame(7, 0, 0, &[0]), "out ~http2.malformed_frame 0"),
@@ -220,6 +225,34 @@ fn a_block_interrupted_is_lost() {
             "x2 http/2/1: - => - !headers_unknown !request_missing !response_missing",
         ],
     );
+}
+
+/// Where every frame was seen, fields without a request line are a request that lacks it, not the end of one.
+#[test]
+fn a_request_without_its_pseudo_header_fields() {
+    check(
+        &[client(&[headers(1, 5, &[("a", "b")])]), server(&[headers(1, 5, &OK)])],
+        &["x1 http/2/1:  https://sni.example [a=b] => 200 ~http2.missing_pseudo_header"],
+    );
+    // Late trailers of a stream that is over change nothing.
+    check(
+        &[client(&[headers(1, 4, &GET), frame(3, 0, 1, &[0; 4]), headers(1, 5, &[("a", "b")])])],
+        &["x1 http/2/1: GET https://a.example/p?q=1(incomplete) => - !stream_reset !request_cut !response_missing"],
+    );
+}
+
+/// What the end cuts off is counted, and a block without an end is a request nobody could read.
+#[test]
+fn frames_cut_by_the_end_are_counted() {
+    check(
+        &[client(&[frame(1, 1, 1, &block(&GET))]), server(&[headers(1, 5, &OK)[..12].to_vec()])],
+        &[
+            "out ~http2.unfinished_block 0",
+            "x1 http/2/1: - => - !headers_unknown !request_missing !response_missing",
+            "in ~http2.unplaced_bytes 12",
+        ],
+    );
+    check(&[client(&[]), incoming(b"bodyproto")], &["in ~http2.unplaced_bytes 9"]);
 }
 
 #[test]
@@ -362,6 +395,13 @@ fn floods_are_named_at_their_bound() {
     let control = |count: usize| lines(&events(started(), &[client(&vec![settings(); count - 1])], usize::MAX));
     assert_eq!(named(&control(HTTP2_CONTROL_FRAMES), &LIMIT_CONTROL), 0);
     assert_eq!(named(&control(HTTP2_CONTROL_FRAMES + 1), &LIMIT_CONTROL), 1);
+
+    let empty = |count: usize| {
+        let frames = [vec![headers(1, 4, &GET)], vec![frame(0, 8, 1, &[1, 0]); count]].concat();
+        lines(&events(started(), &[client(&frames)], usize::MAX))
+    };
+    assert_eq!(named(&empty(HTTP2_CONTROL_FRAMES), &LIMIT_CONTROL), 0);
+    assert_eq!(named(&empty(HTTP2_CONTROL_FRAMES + 1), &LIMIT_CONTROL), 1);
 
     let streams = |count: u32| {
         let frames: Vec<_> = (0..count).map(|number| headers(2 * number + 1, 4, &GET)).collect();

@@ -15,7 +15,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use memchr::memchr;
 use memchr::memmem;
 
-use crate::base::limits::{JSONRPC_MESSAGE_BYTES, OPEN_EXCHANGES};
+use crate::base::limits::{JSONRPC_BATCH, JSONRPC_MESSAGE_BYTES, OPEN_EXCHANGES};
 use crate::base::{Anomaly, Direction, ExchangeId, Incomplete, LossCause, Sensitive, Timestamp, Value};
 
 use super::{Body, Exchange, HttpEvent, Out, Protocol, Request, Response, What, json, note};
@@ -24,6 +24,8 @@ const NOT_JSONRPC: Anomaly = Anomaly::new("jsonrpc.other_text");
 const DUPLICATE_ID: Anomaly = Anomaly::new("jsonrpc.ambiguous_id");
 const VERSION: Anomaly = Anomaly::new("jsonrpc.version");
 const LIMIT_MESSAGE: Anomaly = Anomaly::new("limit.jsonrpc_message");
+/// A batch of more messages than anyone sends: the rest of it is counted, not read.
+const LIMIT_BATCH: Anomaly = Anomaly::new("limit.jsonrpc_batch");
 const LIMIT_OPEN: Anomaly = Anomaly::new("limit.open_exchanges");
 
 /// One message of a JSON text.
@@ -299,20 +301,35 @@ impl Connection {
 
     /// A line or content: a message, a batch, or something else.
     fn text(&mut self, text: &Bytes, at: At, out: &mut Out<'_>) {
-        let parts = if text.first() == Some(&b'[') { elements(text) } else { vec![text.clone()] };
-        for part in parts {
-            let parsed = json::parse(&part);
-            let said = parsed.value.as_ref().and_then(message);
-            let Some(said) = said else {
-                self.sides[at.dir as usize].other += part.len() as u64;
-                continue;
-            };
-            let mut anomalies = parsed.anomalies;
-            if parsed.value.as_ref().and_then(|value| value.get("jsonrpc")).and_then(Value::as_str) != Some("2.0") {
-                note(&mut anomalies, VERSION);
-            }
-            self.message(said, &part, anomalies, at, out);
+        if text.first() != Some(&b'[') {
+            return self.one(text, at, out);
         }
+        let mut elements = Elements::of(text);
+        for part in elements.by_ref().take(JSONRPC_BATCH) {
+            self.one(&part, at, out);
+        }
+        let passed = elements.at;
+        if elements.next().is_some() {
+            out.anomaly(at.dir, at.ts, LIMIT_BATCH, 0);
+        }
+        self.sides[at.dir as usize].other += text[passed..].trim_ascii().len() as u64;
+    }
+
+    /// A single message, or something else.
+    fn one(&mut self, text: &Bytes, at: At, out: &mut Out<'_>) {
+        let parsed = json::parse(text);
+        let Some(said) = parsed.value.as_ref().and_then(message) else {
+            self.sides[at.dir as usize].other += text.len() as u64;
+            for limit in parsed.anomalies.into_iter().filter(|anomaly| anomaly.name().starts_with("limit.")) {
+                out.anomaly(at.dir, at.ts, limit, 0);
+            }
+            return;
+        };
+        let mut anomalies = parsed.anomalies;
+        if parsed.value.as_ref().and_then(|value| value.get("jsonrpc")).and_then(Value::as_str) != Some("2.0") {
+            note(&mut anomalies, VERSION);
+        }
+        self.message(said, text, anomalies, at, out);
     }
 
     fn message(&mut self, said: Message<'_>, text: &Bytes, anomalies: Vec<Anomaly>, at: At, out: &mut Out<'_>) {
@@ -434,36 +451,46 @@ fn push_done(
 }
 
 /// The bytes of each element of a JSON array, as they were sent.
-fn elements(array: &Bytes) -> Vec<Bytes> {
-    let (mut depth, mut quoted, mut escaped, mut begin) = (0usize, false, false, 1);
-    let mut parts = Vec::new();
-    for (position, &byte) in array.iter().enumerate() {
-        if quoted {
-            quoted = escaped || byte != b'"';
-            escaped = !escaped && byte == b'\\';
-            continue;
-        }
-        let ends = match byte {
-            b'"' => {
-                quoted = true;
-                false
-            }
-            b'{' | b'[' => {
-                depth += 1;
-                false
-            }
-            b'}' | b']' => {
-                depth = depth.saturating_sub(1);
-                depth == 0
-            }
-            b',' => depth == 1,
-            _ => false,
-        };
-        if ends && begin <= position {
-            let part = array.slice(begin..position);
-            parts.push(part.slice_ref(part.trim_ascii()));
-            begin = position + 1;
-        }
+struct Elements<'a> {
+    array: &'a Bytes,
+    /// Behind the last element and its comma, or behind the array's end.
+    at: usize,
+    closed: bool,
+}
+
+impl Elements<'_> {
+    fn of(array: &Bytes) -> Elements<'_> {
+        Elements { array, at: 1, closed: false }
     }
-    parts
+}
+
+impl Iterator for Elements<'_> {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        if self.closed {
+            return None;
+        }
+        let (mut depth, mut quoted, mut escaped) = (1usize, false, false);
+        for (offset, &byte) in self.array[self.at..].iter().enumerate() {
+            if quoted {
+                quoted = escaped || byte != b'"';
+                escaped = !escaped && byte == b'\\';
+                continue;
+            }
+            match byte {
+                b'"' => quoted = true,
+                b'{' | b'[' => depth += 1,
+                b'}' | b']' => depth -= 1,
+                _ => {}
+            }
+            if depth == 0 || depth == 1 && byte == b',' {
+                let part = self.array.slice(self.at..self.at + offset);
+                self.at += offset + 1;
+                self.closed = depth == 0;
+                return Some(part.slice_ref(part.trim_ascii()));
+            }
+        }
+        None
+    }
 }

@@ -151,6 +151,14 @@ fn bounds() {
         fill(JSONRPC_MESSAGE_BYTES + 1),
         ["out ~limit.jsonrpc_message 0".to_owned(), format!("out ~jsonrpc.other_text {}", JSONRPC_MESSAGE_BYTES + 1)]
     );
+    let batch = |count: usize| {
+        let text = vec![format!("{{{V},\"method\":\"a\"}}"); count].join(",");
+        lines(&events(engine(), &[out(format!("[{text}]\n"))], 1 << 20))
+    };
+    assert!(batch(JSONRPC_BATCH).iter().all(|line| line.starts_with('x')));
+    let over = batch(JSONRPC_BATCH + 1);
+    assert_eq!(over.len(), JSONRPC_BATCH + 2);
+    assert_eq!(over[JSONRPC_BATCH..], ["out ~limit.jsonrpc_batch 0", "out ~jsonrpc.other_text 31"]);
     let asks = |count: usize| {
         let text: String = (0..count).map(|id| format!("{{{V},\"id\":{id},\"method\":\"a\"}}\n")).collect();
         lines(&events(engine(), &[out(text)], 1 << 20)).into_iter().filter(|line| line.contains("limit")).collect::<Vec<_>>()

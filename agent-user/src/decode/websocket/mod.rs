@@ -10,7 +10,7 @@ mod tests;
 use bytes::{Buf, Bytes, BytesMut};
 use flate2::{Decompress, FlushDecompress, Status};
 
-use crate::base::limits::{EXPANSION_FREE, EXPANSION_RATIO, WEBSOCKET_FRAGMENTS};
+use crate::base::limits::{EXPANSION_FREE, EXPANSION_RATIO, WEBSOCKET_CONTROL_FRAMES, WEBSOCKET_FRAGMENTS};
 use crate::base::{Anomaly, Direction, ExchangeId, Incomplete, LossCause, Timestamp};
 
 use super::body::Assembler;
@@ -29,6 +29,7 @@ const STRAY_CONTINUATION: Anomaly = Anomaly::new("websocket.stray_continuation")
 const INTERLEAVED: Anomaly = Anomaly::new("websocket.interleaved_message");
 const INVALID_UTF8: Anomaly = Anomaly::new("websocket.invalid_utf8");
 const LIMIT_FRAGMENTS: Anomaly = Anomaly::new("limit.websocket_fragments");
+const LIMIT_CONTROL: Anomaly = Anomaly::new("limit.websocket_control_frames");
 
 pub(crate) struct Socket {
     id: ExchangeId,
@@ -149,6 +150,8 @@ struct Side {
     message: Option<Message>,
     /// The control message inside or between fragments.
     control: Option<Message>,
+    /// Control messages since the last frame of another kind.
+    controls: usize,
     inflater: Option<Inflater>,
     /// Each fault is said once a direction.
     said: Vec<Anomaly>,
@@ -156,7 +159,8 @@ struct Side {
 
 impl Default for Side {
     fn default() -> Side {
-        Side { state: State::Head, held: BytesMut::new(), message: None, control: None, inflater: None, said: Vec::new() }
+        let (held, said) = Default::default();
+        Side { state: State::Head, held, message: None, control: None, controls: 0, inflater: None, said }
     }
 }
 
@@ -306,11 +310,16 @@ impl Side {
     fn end(&mut self, head: Head, at: At, out: &mut Out<'_>) {
         match head.kind {
             Kind::Control(_) => {
+                self.controls += 1;
+                if self.controls == WEBSOCKET_CONTROL_FRAMES + 1 {
+                    self.say(LIMIT_CONTROL, at, out);
+                }
                 if let Some(control) = self.control.take() {
                     self.emit(control, at, out);
                 }
             }
             Kind::Start(_) | Kind::Continuation => {
+                self.controls = 0;
                 let Some(message) = &mut self.message else { return };
                 message.fragments += 1;
                 if message.fragments == WEBSOCKET_FRAGMENTS + 1 {

@@ -162,6 +162,19 @@ fn a_bomb_is_bounded_and_the_rest_goes_on() {
 }
 
 #[test]
+fn a_control_flood_is_named() {
+    let named = |count: usize| {
+        let bytes = [frame(0x89, b"").repeat(count), frame(0x81, b"x"), frame(0x89, b"").repeat(count)].concat();
+        lines(&events(socket("")(), &[incoming(bytes)], usize::MAX))
+            .into_iter()
+            .filter(|line| line.contains('~'))
+            .collect::<Vec<_>>()
+    };
+    assert!(named(WEBSOCKET_CONTROL_FRAMES).is_empty());
+    assert_eq!(named(WEBSOCKET_CONTROL_FRAMES + 1), ["in ~limit.websocket_control_frames 0"]);
+}
+
+#[test]
 fn a_fragment_flood_is_named() {
     let flood = |count: usize| {
         let mut bytes = frame(0x01, b"");
