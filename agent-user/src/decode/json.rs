@@ -20,9 +20,9 @@ pub struct Parsed {
 pub const DUPLICATE_KEY: Anomaly = Anomaly::new("json.duplicate_key");
 /// Two keys that differ only by case: Go and .NET bind both to one field.
 pub const CASE_VARIANT_KEY: Anomaly = Anomaly::new("json.case_variant_key");
-/// An integer that a double cannot hold exactly: JavaScript sees another number.
+/// An integer that a double cannot hold exactly, or a number so small that a double makes it 0: JavaScript sees another number.
 pub const INEXACT_NUMBER: Anomaly = Anomaly::new("json.inexact_number");
-/// A number beyond the range of a double.
+/// A number beyond the range of a double, or an integer beyond 64 bits: readers wrap, saturate or refuse.
 pub const HUGE_NUMBER: Anomaly = Anomaly::new("json.huge_number");
 /// Bytes that are not UTF-8; they are shown as U+FFFD.
 pub const INVALID_UTF8: Anomaly = Anomaly::new("json.invalid_utf8");
@@ -220,14 +220,17 @@ impl<'a> Reader<'a> {
             self.note(INEXACT_NUMBER);
         }
         if text.len() > SAFE_DIGITS || !whole {
-            self.check_range(text);
+            self.check_range(text, whole);
         }
         Ok(Value::Number(Number { text: text.into() }))
     }
 
-    fn check_range(&mut self, text: &str) {
-        if text.parse::<f64>().is_ok_and(f64::is_infinite) {
+    fn check_range(&mut self, text: &str, whole: bool) {
+        if whole && text.parse::<i64>().is_err() || text.parse::<f64>().is_ok_and(f64::is_infinite) {
             self.note(HUGE_NUMBER);
+        }
+        if !whole && vanishes(text) {
+            self.note(INEXACT_NUMBER);
         }
     }
 
@@ -437,6 +440,12 @@ fn fold(key: &str) -> String {
     if key.is_ascii() { key.to_ascii_lowercase() } else { key.to_uppercase().to_lowercase() }
 }
 
+/// Whether a double makes 0 of a number that is not.
+fn vanishes(text: &str) -> bool {
+    let digits = text.split(['e', 'E']).next().unwrap_or_default();
+    text.parse::<f64>() == Ok(0.0) && digits.bytes().any(|byte| matches!(byte, b'1'..=b'9'))
+}
+
 /// Whether a double holds this integer exactly.
 #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "losing precision is what is tested")]
 fn exact(integer: &str) -> bool {
@@ -514,6 +523,12 @@ mod tests {
         check("9007199254740992", "9007199254740992", &[]);
         check("9007199254740993", "9007199254740993", &["json.inexact_number"]);
         check("1e400", "1e400", &["json.huge_number"]);
+        check("9223372036854775807", "9223372036854775807", &["json.inexact_number"]);
+        check("9223372036854775808", "9223372036854775808", &["json.huge_number"]);
+        check("-9223372036854775808", "-9223372036854775808", &[]);
+        check("100000000000000000000", "100000000000000000000", &["json.huge_number"]);
+        check("0.5e-999", "0.5e-999", &["json.inexact_number"]);
+        check("0.0e-999", "0.0e-999", &[]);
         check(b"\"a\xffb\"", "\"a\u{fffd}b\"", &["json.invalid_utf8"]);
         check(r#""\ud800x""#, "\"\u{fffd}x\"", &["json.lone_surrogate"]);
         check(r#""\ud800\ud83d\ude00""#, "\"\u{fffd}\u{1f600}\"", &["json.lone_surrogate"]);

@@ -82,12 +82,16 @@ impl Redactor {
         }
     }
 
-    /// A header value by its name; bytes that are no UTF-8 are shown as U+FFFD.
+    /// A header value by its name. One that is no UTF-8 is Latin-1, as field values were once (RFC 9110 section 5.5): then no byte
+    /// of it is lost.
     pub fn header(&self, name: &str, value: &[u8]) -> String {
         if !self.reveal && is_secret_name(name) {
             return "<redacted>".into();
         }
-        self.location(&String::from_utf8_lossy(value)).into_owned()
+        match std::str::from_utf8(value) {
+            Ok(text) => self.location(text).into_owned(),
+            Err(_) => self.location(&value.iter().map(|&byte| char::from(byte)).collect::<String>()).into_owned(),
+        }
     }
 
     /// `a=1&token=x`: values of secret names are replaced.
