@@ -230,6 +230,7 @@ impl Correlate {
             system: None,
             inbound: false,
             side_call: false,
+            repeats: None,
             incomplete: Vec::new(),
             anomalies: Vec::new(),
         }

@@ -7,6 +7,7 @@ mod api;
 mod identity;
 mod llm;
 mod ownership;
+mod retry;
 mod rpc;
 mod socket;
 mod stage;
@@ -287,6 +288,8 @@ pub struct Action {
     pub inbound: bool,
     /// The agent's own housekeeping (title generation, telemetry), not the user's workflow.
     pub side_call: bool,
+    /// The call that this one sends again: it carries the same idempotency key to the same operation.
+    pub repeats: Option<ActionId>,
     pub incomplete: Vec<Incomplete>,
     pub anomalies: Vec<crate::base::Anomaly>,
 }

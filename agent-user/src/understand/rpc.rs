@@ -117,9 +117,10 @@ pub(super) fn describe(action: &mut Action, call: &Call, request: &Request) {
                 action.object = super::api::object("", &arguments);
                 action.arg = Sensitive::new(arguments);
             } else {
-                action.op = Some(format!("mcp:{}", call.method).into());
-                // Asking the user: the answer is what approves.
-                let asks = matches!(&*call.method, "elicitation/create");
+                // Asking the user: the answer is what approves. One name in every revision: 2026-07-28 asks inside of the call.
+                let asks = &*call.method == "elicitation/create";
+                let name = if asks { ELICITATION.into() } else { format!("mcp:{}", call.method) };
+                action.op = Some(name.into());
                 action.effect = Some(if asks { "approve" } else { "read" }.into());
                 action.arg = Sensitive::new(call.params.clone());
             }
@@ -153,6 +154,19 @@ pub(super) fn continued(call: &Call, result: Option<&Value>) -> Option<String> {
     let name = call.params.get("name").and_then(Value::as_str).unwrap_or_default();
     let arguments = call.params.get("arguments").map(Value::to_json).unwrap_or_default();
     (call.protocol == Protocol::Mcp).then(|| state.map_or_else(|| format!("{} {name} {arguments}", call.method), str::to_owned))
+}
+
+/// The operation that asks the user.
+pub(super) const ELICITATION: &str = "mcp:elicitation";
+
+/// What the user answered, as `elicitation/create` is answered: `action` and `content`. The answers of 2026-07-28 stand under names of
+/// their own; the first that is one is meant, and one that was declined counts more than any that was accepted.
+pub(super) fn answered(answers: &Value) -> Value {
+    let each = answers.as_map().unwrap_or_default().iter().map(|(_, answer)| answer);
+    let acted = |answer: &&Value| answer.get("action").and_then(Value::as_str).is_some();
+    let accepted = |answer: &Value| answer.get("action").and_then(Value::as_str) == Some("accept");
+    let chosen = each.filter(acted).min_by_key(|answer| accepted(answer));
+    chosen.unwrap_or(answers).clone()
 }
 
 /// The server wants answers of the user before it goes on.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::llm::Dialect;
 use super::ownership::Owners;
+use super::retry::Retries;
 use super::rpc::{self, Protocol};
 use super::socket::{self, Said, Socket};
 use super::{Action, Draft, Effect, Kind, Llm, Tool, api, identity, words};
@@ -25,6 +26,7 @@ pub struct Understand {
     servers: HashMap<Arc<str>, Arc<str>>,
     tools: HashMap<(Arc<str>, Arc<str>), Arc<str>>,
     owners: Owners,
+    retries: Retries,
     /// Calls whose server asked the user something, until they are sent again with the answer.
     held: BTreeMap<String, Box<Action>>,
     /// Connections that carry a model API, until they close.
@@ -62,6 +64,7 @@ impl Understand {
             servers: HashMap::new(),
             tools: HashMap::new(),
             owners: Owners::default(),
+            retries: Retries::default(),
             held: BTreeMap::new(),
             sockets: BTreeMap::new(),
         }
@@ -130,16 +133,17 @@ impl Understand {
                 && let Some(first) = rpc::continued(&call, None).and_then(|key| self.held.remove(&key))
             {
                 // The same call again, with what the user said: an approval, then the rest of the first call.
-                action.op = Some("mcp:elicitation".into());
+                action.op = Some(rpc::ELICITATION.into());
                 action.effect = Some("approve".into());
                 action.arg = Sensitive::new(first.arg.expose_content().clone());
-                action.result = Some(Sensitive::new(answers.clone()));
+                action.result = Some(Sensitive::new(rpc::answered(answers)));
                 self.name_server(&mut action, flow, request);
                 out.push(Draft::Completed(Box::new(action)));
                 return self.wait(id, Open::Rpc { call, action: first }, out);
             }
             self.know_owner(&mut action);
             self.name_server(&mut action, flow, request);
+            action.repeats = self.retries.of(&action, &request.headers, &call.params, &self.hash);
             let notification = call.id.is_none();
             if notification {
                 return out.push(Draft::Completed(Box::new(action)));
@@ -154,6 +158,7 @@ impl Understand {
         action.op = Some(format!("{} {}{template}", request.method, request.host).into());
         action.effect = Some(words::effect_of_call(&request.method, &request.path).into());
         action.arg = arguments;
+        action.repeats = self.retries.of(&action, &request.headers, &Value::Null, &self.hash);
         out.push(Draft::Opened(Box::new(action.clone())));
         self.wait(id, Open::Api { action: Box::new(action) }, out);
     }
@@ -464,6 +469,7 @@ impl Understand {
             system: None::<Effect>,
             inbound: flow.role == Some(End::Server),
             side_call: false,
+            repeats: None,
             incomplete: Vec::new(),
             anomalies: Vec::new(),
         }
