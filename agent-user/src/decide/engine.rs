@@ -7,11 +7,11 @@ use indexmap::IndexMap;
 
 use super::event::Event;
 use super::pack::{Mode, Rule};
-use super::ruleset::{RuleSet, block_print, excepted};
+use super::ruleset::{RuleSet, block_print};
 use super::state::{Judged, Memory, Moment};
 use super::{Alert, Link, Proof, RuleRef, Severity};
 use crate::base::limits::{OPEN_ACTIONS, RULE_KEYS};
-use crate::base::{ActionId, KeyedHash, Timestamp, Value};
+use crate::base::{ActionId, Incomplete, KeyedHash, Timestamp, Value};
 use crate::correlate::{Step, WorkflowId};
 
 /// Steps remembered for the chains of alerts.
@@ -106,7 +106,7 @@ impl Decide {
             .collect();
     }
 
-    /// What rules remember, for a file: a restart forgets nothing but the `then` blocks that wait.
+    /// What rules remember, for a file: a restart forgets nothing.
     pub fn save(&self) -> Vec<u8> {
         let saved: Saved<&Memory> = self.memories.iter().map(|kept| (kept.id.clone(), kept.print, &kept.memory)).collect();
         rmp_serde::to_vec(&saved).expect("memories hold nothing that cannot be written")
@@ -136,15 +136,19 @@ impl Decide {
 
     pub fn push(&mut self, rules: &RuleSet, step: &Step, out: &mut Vec<Alert>) {
         self.adopt(rules);
-        let known = self.steps.contains_key(&step.action.id);
+        // A call that is sent again is the first one once more: it counts once, and what came of it is judged.
+        let id = step.action.repeats.filter(|first| self.steps.contains_key(first)).unwrap_or(step.action.id);
+        let known = self.steps.contains_key(&id);
         self.remember(step);
         let mut event = Event::of(step);
-        rules.name(&mut event);
+        let late = rules.name(&mut event);
         let proof = proof(step);
-        let time = Time { now: step.action.time, first: !known, complete: step.completed };
-        self.judge(rules, &event, time, Subject::Step(step, proof), out);
+        if !late || step.completed {
+            let time = Time { now: step.action.time, first: late || !known, complete: step.completed };
+            self.judge(rules, &event, time, Subject::Step(step, proof), out);
+        }
         if step.completed && known {
-            self.upgrade(step, proof, out);
+            self.upgrade(id, step, proof, out);
         }
     }
 
@@ -159,15 +163,23 @@ impl Decide {
     /// Windows that end without a later step.
     pub fn tick(&mut self, rules: &RuleSet, now: Timestamp, out: &mut Vec<Alert>) {
         self.adopt(rules);
-        for (at, rule) in rules.rules.iter().enumerate().filter(|(_, rule)| rule.mode != Mode::Off) {
-            for (at, event) in self.memories[at].memory.overdue(now) {
+        self.overdue(rules, now, out);
+    }
+
+    fn overdue(&mut self, rules: &RuleSet, now: Timestamp, out: &mut Vec<Alert>) {
+        for at in rules.timed.iter().copied() {
+            let rule = &rules.rules[at];
+            for (time, waiting) in self.memories[at].memory.overdue(now) {
                 let state = Value::map([("missing", Value::text("the later step did not come"))]);
-                self.raise(rule, &Event::given(&event), at, state, Subject::Event, rule.mode == Mode::Shadow, out);
+                let subject = waiting.step.map_or(Subject::Event, |(action, workflow)| Subject::Past(action, workflow));
+                self.memories[at].counts.matched += 1;
+                self.raise(rule, &Event::given(&waiting.event), time, state, subject, rule.mode == Mode::Shadow, out);
             }
         }
     }
 
     fn judge(&mut self, rules: &RuleSet, event: &Event<'_>, time: Time, subject: Subject<'_>, out: &mut Vec<Alert>) {
+        self.overdue(rules, time.now, out);
         let slots = rules.slots(event);
         let other = other_reading(event);
         let other_slots = other.as_ref().map(|other| rules.slots(other));
@@ -180,6 +192,10 @@ impl Decide {
             first: time.first,
             complete: time.complete,
             hash: &hash,
+            step: match subject {
+                Subject::Step(step, _) => Some((step.action.id, step.workflow)),
+                Subject::Past(..) | Subject::Event => None,
+            },
         };
         let mut candidates = std::mem::take(&mut self.candidates);
         rules.candidates(&slots, &mut candidates);
@@ -235,8 +251,7 @@ impl Decide {
         shadow: bool,
         out: &mut Vec<Alert>,
     ) {
-        let seconds = i64::try_from(now.0 / 1_000_000_000).unwrap_or(i64::MAX);
-        if rule.except.iter().any(|exception| excepted(exception, event, seconds)) {
+        if rule.exempts(event, now) {
             return;
         }
         let values: Vec<(Arc<str>, Value)> =
@@ -245,12 +260,16 @@ impl Decide {
         let key = (rule.reference.id.clone(), group.to_json());
         let (action, proof) = match subject {
             Subject::Step(step, proof) => (Some(step), proof),
-            Subject::Event => (None, Proof::None),
+            Subject::Past(..) | Subject::Event => (None, proof_of(event)),
         };
-        if let Some(step) = action.filter(|step| !step.completed) {
+        if let Some(step) = action {
             self.note_raised(step.action.id, key.clone());
         }
-        let id = action.map_or(ActionId(0), |step| step.action.id);
+        let (id, workflow) = match subject {
+            Subject::Step(step, _) => (step.action.id, step.workflow),
+            Subject::Past(action, workflow) => (action, workflow),
+            Subject::Event => (ActionId(0), WorkflowId(0)),
+        };
         let chain = self.chain(id);
         if let Some((latest, alert)) = self.groups.get_mut(&key)
             && now.since(*latest) < rule.quiet
@@ -277,7 +296,7 @@ impl Decide {
             proof,
             group,
             count: 1,
-            workflow: action.map_or(WorkflowId(0), |step| step.workflow),
+            workflow,
             action: id,
             chain,
             actor: part(event, &["agent", "user", "asked_by", "tenant", "credential", "proc"]),
@@ -286,7 +305,7 @@ impl Decide {
             state,
             tags: rule.tags.clone(),
             fix: rule.fix.clone(),
-            incomplete: action.map(|step| step.action.incomplete.clone()).unwrap_or_default(),
+            incomplete: action.map_or_else(|| incomplete_of(event), |step| step.action.incomplete.clone()),
             shadow,
         };
         if self.groups.len() >= RULE_KEYS {
@@ -300,12 +319,15 @@ impl Decide {
         if self.raised.len() >= OPEN_ACTIONS {
             self.raised.swap_remove_index(0);
         }
-        self.raised.entry(id).or_default().push(key);
+        let keys = self.raised.entry(id).or_default();
+        if !keys.contains(&key) {
+            keys.push(key);
+        }
     }
 
     /// The answer proves more than the request did: the same alert again.
-    fn upgrade(&mut self, step: &Step, proof: Proof, out: &mut Vec<Alert>) {
-        for key in self.raised.swap_remove(&step.action.id).unwrap_or_default() {
+    fn upgrade(&mut self, id: ActionId, step: &Step, proof: Proof, out: &mut Vec<Alert>) {
+        for key in self.raised.get(&id).cloned().unwrap_or_default() {
             let Some((_, alert)) = self.groups.get_mut(&key) else { continue };
             let more = proof > alert.proof || (alert.action == step.action.id && alert.incomplete != step.action.incomplete);
             if more {
@@ -413,6 +435,8 @@ fn first_of_each(value: &Value) -> Value {
 #[derive(Clone, Copy)]
 enum Subject<'a> {
     Step(&'a Step, Proof),
+    /// A step of before, whose time to be followed ran out.
+    Past(ActionId, WorkflowId),
     Event,
 }
 
@@ -423,16 +447,41 @@ fn proof(step: &Step) -> Proof {
     match action.kind {
         Kind::ApiRequest | Kind::ApiResponse | Kind::A2aRequest | Kind::McpRequest | Kind::MemoryWrite => {
             let refused = action.mcp.as_ref().and_then(|mcp| mcp.is_error);
-            let ok = match (refused, action.status) {
-                (Some(failed), _) => !failed,
-                (None, Some(status)) => (200..300).contains(&status),
-                (None, None) => false,
-            };
-            if step.completed && ok { Proof::Served } else { Proof::Attempted }
+            graded(step.completed, refused, action.status)
         }
         Kind::ProcessExec | Kind::FileWrite | Kind::NetConnect => Proof::Served,
         Kind::LlmRequest | Kind::LlmResponse | Kind::ToolCall | Kind::ToolResult | Kind::SelfReport => Proof::None,
     }
+}
+
+fn graded(completed: bool, refused: Option<bool>, status: Option<u16>) -> Proof {
+    let ok = match (refused, status) {
+        (Some(failed), _) => !failed,
+        (None, Some(status)) => (200..300).contains(&status),
+        (None, None) => false,
+    };
+    if completed && ok { Proof::Served } else { Proof::Attempted }
+}
+
+/// The same of an event that is no step.
+fn proof_of(event: &Event<'_>) -> Proof {
+    match event.get("kind").and_then(Value::as_str) {
+        Some("api.request" | "api.response" | "a2a.request" | "mcp.request" | "memory.write") => {
+            let status = event.field("status").or(event.field("http.status")).and_then(Value::as_i64);
+            graded(
+                true,
+                event.field("mcp.is_error").and_then(Value::as_bool),
+                status.and_then(|status| u16::try_from(status).ok()),
+            )
+        }
+        Some("process.exec" | "file.write" | "net.connect") => Proof::Served,
+        _ => Proof::None,
+    }
+}
+
+fn incomplete_of(event: &Event<'_>) -> Vec<Incomplete> {
+    let reasons = event.get("incomplete").and_then(Value::as_list).unwrap_or_default();
+    reasons.iter().filter_map(Value::as_str).map(|reason| Incomplete(reason.to_owned().into())).collect()
 }
 
 /// An entity stands for its id.

@@ -20,6 +20,8 @@ pub struct RuleSet {
     operations: Operations,
     pub(super) paths: Paths,
     index: Index,
+    /// Rules that alert when time passes.
+    pub(super) timed: Vec<usize>,
     pub packs: Vec<(Arc<str>, Arc<str>, Arc<str>)>,
     /// Says whether two sets are the same.
     pub(super) stamp: u64,
@@ -111,6 +113,8 @@ impl RuleSet {
             }
         }
         self.index = Index::new(&self.rules, &self.paths);
+        let timed = |rule: &Rule| rule.mode != Mode::Off && matches!(rule.block, Some(Block::Then { .. }));
+        self.timed = (0..self.rules.len()).filter(|at| timed(&self.rules[*at])).collect();
         let mut digest = Sha256::new();
         for (name, version, hash) in &self.packs {
             digest.update(format!("{name}\u{1f}{version}\u{1f}{hash}\u{1f}"));
@@ -149,9 +153,10 @@ impl RuleSet {
         &self.grants
     }
 
-    /// Names the event by the vocabulary: the first operation that matches overrides what was inferred.
-    pub(super) fn name(&self, event: &mut Event<'_>) {
-        self.operations.name(event);
+    /// Names the event by the vocabulary: the first operation that matches overrides what was inferred. True when what the operation
+    /// says of the event is known with the answer only.
+    pub(super) fn name(&self, event: &mut Event<'_>) -> bool {
+        self.operations.name(event)
     }
 
     /// What an operation's answer says of owners: `type`, `id` and `owner` pointers.
@@ -185,19 +190,22 @@ impl Operations {
         }
     }
 
-    fn name(&self, event: &mut Event<'_>) {
+    fn name(&self, event: &mut Event<'_>) -> bool {
         if self.all.is_empty() {
-            return;
+            return false;
         }
         let exact = event.text("op", None).and_then(|op| self.exact.get(op)).copied();
         let before = exact.unwrap_or(usize::MAX);
         let other = self.others.iter().take_while(|at| **at < before).find_map(|at| Some((*at, self.all[*at].matches(event)?)));
-        let said = match (other, exact) {
-            (Some((at, variables)), _) => self.all[at].name(event, &variables),
-            (None, Some(at)) => self.all[at].name(event, &BTreeMap::new()),
-            (None, None) => return,
+        let (at, variables) = match (other, exact) {
+            (Some(other), _) => other,
+            (None, Some(at)) => (at, BTreeMap::new()),
+            (None, None) => return false,
         };
+        let operation = &self.all[at];
+        let said = operation.name(event, &variables);
         event.replace(said);
+        operation.reads_answer()
     }
 }
 

@@ -181,3 +181,8 @@ pub fn nearest<'a>(word: &str, names: impl Iterator<Item = &'a str>) -> Option<&
     let best = names.map(|name| (strsim::jaro_winkler(word, name), name));
     best.max_by(|one, other| one.0.total_cmp(&other.0)).filter(|(likeness, _)| *likeness > 0.8).map(|(_, name)| name)
 }
+
+/// True for what stands for its id, or its name: a user, an agent, an object.
+pub fn is_entity(path: &str) -> bool {
+    matches!(type_of(path), Some(Type::Entity))
+}

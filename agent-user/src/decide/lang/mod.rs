@@ -16,7 +16,7 @@ mod slots;
 
 pub(crate) use eval::glob;
 pub use eval::{Absent, BUDGET, Context, Grant, evaluate};
-pub use fields::{FIELDS, Type, is_known, nearest, suggest};
+pub use fields::{FIELDS, Type, is_entity, is_known, nearest, suggest};
 pub use parse::{Comparison, Expr, Function, fields as read_fields, parse};
 pub use program::{Compiler, Node, Set};
 pub use slots::{Fact, Paths, Slot, Slots};

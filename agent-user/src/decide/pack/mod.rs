@@ -13,12 +13,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::event::Event;
 use super::lang::{Expr, Grant, Node};
+use super::ruleset::excepted;
 use super::{RuleRef, Severity};
-use crate::base::Value;
+use crate::base::{Timestamp, Value};
 
 pub use lint::{Warning, lint};
 pub use operation::{Operation, Pattern, Source, Target};
+pub(crate) use read::moment;
 pub use read::{duration, read};
 
 /// A fault of a rule file: `file:line:column: reason`.
@@ -100,6 +103,8 @@ pub struct Rule {
     pub why: Arc<str>,
     pub false_positives: Arc<str>,
     pub mode: Mode,
+    /// Its block reads what only the answer brings.
+    pub waits: bool,
     pub group: Vec<String>,
     pub quiet: Duration,
     pub tests: Vec<Test>,
@@ -109,6 +114,12 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// True when an exception holds for the event at that time.
+    pub(super) fn exempts(&self, event: &Event<'_>, now: Timestamp) -> bool {
+        let seconds = i64::try_from(now.0 / 1_000_000_000).unwrap_or(i64::MAX);
+        self.except.iter().any(|exception| excepted(exception, event, seconds))
+    }
+
     /// Every condition it has, the one of `when` first.
     pub fn conditions(&self) -> Vec<&Condition> {
         let block: Vec<&Condition> = match &self.block {
@@ -189,5 +200,7 @@ pub struct Test {
     pub name: String,
     pub events: Vec<Value>,
     pub alerts: usize,
+    /// Fields of the alerts, in their order: dotted names and what they must be.
+    pub expect: Vec<Vec<(String, Value)>>,
     pub line: usize,
 }

@@ -195,6 +195,12 @@ impl Target {
 }
 
 impl Operation {
+    /// Its object or an argument stands in the answer: a step of it is judged when the answer is there.
+    pub(crate) fn reads_answer(&self) -> bool {
+        let mut targets = self.object.values().chain(self.arg.values());
+        targets.any(|target| matches!(&target.source, Source::Result(_)))
+    }
+
     /// The variables of the path when the operation is the event's.
     pub(crate) fn matches(&self, event: &Event<'_>) -> Option<BTreeMap<String, String>> {
         let word = |group, below| event.text(group, below).unwrap_or_default();

@@ -271,4 +271,6 @@ pub(super) struct RawTest {
     pub(super) name: String,
     pub(super) events: Vec<Spanned<toml::Table>>,
     pub(super) alerts: usize,
+    #[serde(default)]
+    pub(super) expect: Vec<Spanned<toml::Table>>,
 }

@@ -9,9 +9,9 @@ use toml::Spanned;
 
 use super::raw::{RawDriftAlert, RawHead, RawMatch, RawMode, RawOrder, RawPack, RawRule, RawSeverity, RawTest, RawUnknown};
 use super::{Block, Condition, Drift, Exception, Fault, Filter, Match, Mode, NamedList, Pack, Rule, Test};
-use crate::base::Value;
 use crate::base::limits::RULE_KEYS;
 use crate::base::value::Number;
+use crate::base::{Timestamp, Value};
 use crate::decide::lang::{Expr, Grant, Node, is_known, nearest, parse, read_fields, suggest};
 use crate::decide::step::ANSWER_FIELDS;
 use crate::decide::{RuleRef, Severity};
@@ -239,6 +239,7 @@ impl Reader<'_> {
         }
         let mut block = None;
         keep(self.block(&raw, at).map(|found| block = found));
+        let waits = block.as_ref().is_some_and(Block::reads_answer);
         let id = raw.id.get_ref();
         if id.is_empty() || !id.chars().all(|letter| letter.is_ascii_alphanumeric() || ".-_:".contains(letter)) {
             faults.push(self.fault(at, "an id has letters, digits and . - _ :, for example `refunds.above-limit`"));
@@ -278,7 +279,7 @@ impl Reader<'_> {
             }
         };
         match (group, quiet) {
-            (Ok(group), Ok(quiet)) if faults.is_empty() => Ok(Rule {
+            (Ok(group), Ok(quiet)) if faults.is_empty() => Ok(waiting(Rule {
                 reference: Arc::new(RuleRef {
                     id: raw.id.get_ref().as_str().into(),
                     title: raw.title.into_inner().into(),
@@ -305,12 +306,13 @@ impl Reader<'_> {
                     Some(RawMode::Off) => Mode::Off,
                     Some(RawMode::Alert) | None => Mode::Alert,
                 },
+                waits,
                 group,
                 quiet,
                 tests,
                 max_keys,
                 line: self.place(at).0,
-            }),
+            })),
             (group, quiet) => {
                 faults.extend(group.err());
                 faults.extend(quiet.err());
@@ -331,6 +333,9 @@ impl Reader<'_> {
                 let hint = suggest(name).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
                 return Err(self.fault(at, format!("unknown field `{name}` in a test{hint}")));
             }
+            if event.get("time").is_some_and(|time| moment(time).is_none()) {
+                return Err(self.fault(at, "`time` is a date and time such as 2026-03-01T09:30:00Z, or nanoseconds since 1970"));
+            }
             if event.get("after").is_some_and(|after| after.as_str().and_then(duration).is_none()) {
                 return Err(self.fault(at, "`after` is a duration such as `5m`"));
             }
@@ -339,7 +344,26 @@ impl Reader<'_> {
         if events.is_empty() {
             return Err(Fault { file: self.file.into(), line, column: 1, reason: "a test has at least one event".into() });
         }
-        Ok(Test { name: raw.name, events, alerts: raw.alerts, line })
+        let mut expect = Vec::with_capacity(raw.expect.len());
+        for alert in raw.expect {
+            let at = alert.span().start;
+            let alert = value(toml::Value::Table(alert.into_inner()));
+            let mut fields = Vec::new();
+            expected("", &alert, &mut fields);
+            if let Some((name, _)) = fields.iter().find(|(name, _)| !ALERT.contains(&name.split('.').next().unwrap_or_default()))
+            {
+                let front = name.split('.').next().unwrap_or_default();
+                let hint = nearest(front, ALERT.iter().copied())
+                    .map_or_else(|| format!("; one of {}", ALERT.join(", ")), |near| format!("; did you mean `{near}`?"));
+                return Err(self.fault(at, format!("an alert has no `{front}`{hint}")));
+            }
+            expect.push(fields);
+        }
+        if expect.len() > raw.alerts {
+            let reason = format!("`expect` describes {} alerts and `alerts` is {}", expect.len(), raw.alerts);
+            return Err(Fault { file: self.file.into(), line, column: 1, reason });
+        }
+        Ok(Test { name: raw.name, events, alerts: raw.alerts, expect, line })
     }
 
     fn over(&self, over: &Spanned<u64>) -> Result<u64, Fault> {
@@ -452,7 +476,7 @@ impl Reader<'_> {
         if let Some(block) = &raw.flow {
             let not_from = block.not_from.as_ref().map_or(Ok(Vec::new()), |names| self.one_or_many(names))?;
             return Ok(Some(Block::Flow {
-                from: self.condition(&block.from)?,
+                from: Condition { reads_answer: true, ..self.condition(&block.from)? },
                 to: self.condition(&block.to)?,
                 within: self.window(&block.within)?,
                 overlap: block.overlap.unwrap_or(1).max(1),
@@ -496,9 +520,7 @@ impl Reader<'_> {
                 fields.push(name.to_owned());
             }
         });
-        let reads_answer = fields
-            .iter()
-            .any(|field| ANSWER_FIELDS.iter().any(|answer| field == answer || field.starts_with(&format!("{answer}."))));
+        let reads_answer = fields.iter().any(|field| is_of_answer(field));
         Ok(Condition { text: text.get_ref().clone(), expression, program: Node::Bool(false), lists, fields, reads_answer })
     }
 
@@ -568,6 +590,32 @@ impl Reader<'_> {
     }
 }
 
+/// All conditions of a rule that waits for the answer wait with it.
+fn waiting(mut rule: Rule) -> Rule {
+    if rule.waits {
+        rule.conditions_mut().into_iter().for_each(|condition| condition.reads_answer = true);
+    }
+    rule
+}
+
+impl Block {
+    /// It counts, joins or compares by something that only the answer brings: its conditions wait for it.
+    fn reads_answer(&self) -> bool {
+        let (one, names) = match self {
+            Block::Count { by, .. } => (None, by),
+            Block::Distinct { of, by, .. } | Block::Sum { of, by, .. } => (Some(of), by),
+            Block::Sequence { same, .. } | Block::Needs { same, .. } | Block::Then { same, .. } => (None, same),
+            Block::Drift { of, key, .. } => (Some(of), key),
+            Block::Owned { .. } | Block::Flow { .. } => return false,
+        };
+        one.into_iter().chain(names).any(|name| is_of_answer(name))
+    }
+}
+
+fn is_of_answer(field: &str) -> bool {
+    ANSWER_FIELDS.iter().any(|answer| field.strip_prefix(answer).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
+}
+
 fn default_group(block: Option<&Block>) -> Vec<String> {
     let keys = match block {
         Some(Block::Count { by, .. } | Block::Distinct { by, .. } | Block::Sum { by, .. }) => by.clone(),
@@ -601,6 +649,32 @@ pub(crate) fn value(written: toml::Value) -> Value {
         toml::Value::Datetime(time) => Value::text(time.to_string()),
         toml::Value::Array(items) => Value::list(items.into_iter().map(value)),
         toml::Value::Table(table) => Value::map(table.into_iter().map(|(key, nested)| (key, value(nested)))),
+    }
+}
+
+/// What `expect` may ask of an alert.
+const ALERT: [&str; 9] = ["severity", "proof", "count", "group", "object", "actor", "matched", "state", "incomplete"];
+
+/// The leaves of an expected alert by their dotted names.
+fn expected(front: &str, alert: &Value, out: &mut Vec<(String, Value)>) {
+    for (key, nested) in alert.as_map().unwrap_or_default() {
+        let name = if front.is_empty() { key.to_string() } else { format!("{front}.{key}") };
+        match nested {
+            Value::Map(_) => expected(&name, nested, out),
+            _ => out.push((name, nested.clone())),
+        }
+    }
+}
+
+/// A point in time as tests write it.
+pub(crate) fn moment(written: &Value) -> Option<Timestamp> {
+    match written {
+        Value::Number(_) => u64::try_from(written.as_i64()?).ok().map(Timestamp),
+        Value::Text(text) => {
+            let time: jiff::Timestamp = text.parse().ok()?;
+            u64::try_from(time.as_nanosecond()).ok().map(Timestamp)
+        }
+        _ => None,
     }
 }
 

@@ -13,8 +13,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{Cell, Memory, Moment, PER_KEY, Verdict, observed, since};
 use crate::base::{KeyedHash, Timestamp, Value};
+use crate::decide::Event;
 use crate::decide::pack::{Condition, Match, Rule};
 use crate::decide::ruleset::RuleSet;
+use crate::decode::json;
 
 pub(super) struct Flow<'a> {
     pub(super) from: &'a Condition,
@@ -25,13 +27,20 @@ pub(super) struct Flow<'a> {
     pub(super) not_from: &'a [String],
 }
 
-/// Fingerprints with the times they were last seen, oldest first.
+/// Fingerprints.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Prints {
     #[serde(with = "indexmap::map::serde_seq")]
-    values: IndexMap<u64, Timestamp>,
+    values: IndexMap<u64, Seen>,
     #[serde(with = "indexmap::map::serde_seq")]
-    passages: IndexMap<u64, Timestamp>,
+    passages: IndexMap<u64, Seen>,
+}
+
+/// When a fingerprint was last seen, and the value that it is a part of: a value that is found by several parts counts once.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Seen {
+    at: Timestamp,
+    unit: u64,
 }
 
 /// In how many workflows a value was seen: what everybody says proves nothing.
@@ -63,59 +72,66 @@ impl Common {
 
 impl Memory {
     pub(super) fn flow(&mut self, parts: &Flow<'_>, rule: &Rule, moment: &Moment<'_>, set: &RuleSet) -> Verdict {
-        let key = moment.key(&["workflow".to_owned()]).unwrap_or_default();
+        let key = moment.key(&[]).unwrap_or_default();
+        // What a call brings is not what it was made of: it is judged before its answer is remembered.
+        let arrives =
+            moment.holds(parts.to, set) && rule.when.as_ref().is_none_or(|when| moment.judge(when, set).truth == Ok(true));
+        let common = std::mem::take(&mut self.common);
+        let verdict = if arrives { self.carried(parts, key, moment, &common) } else { None };
+        self.common = common;
         if moment.holds(parts.from, set)
-            && (moment.complete || moment.event.get("result").is_some())
-            && let Some(content) = moment.event.get("result").or(moment.event.get("arg"))
+            && let Some(content) = moment.event.get("result").or_else(|| told(moment.event))
         {
-            let (values, passages) = prints(content, moment.hash);
-            values.iter().for_each(|print| self.common.note(*print, key));
+            let Prints { values, passages } = Reader::new(moment.hash, false).read(content, moment.now);
+            values.keys().for_each(|print| self.common.note(*print, key));
             if let Cell::Prints(known) = self.cell(key, rule.max_keys, || Cell::Prints(Prints::default())) {
-                remember(&mut known.values, values, moment.now);
-                remember(&mut known.passages, passages, moment.now);
+                remember(&mut known.values, values);
+                remember(&mut known.passages, passages);
             }
         }
-        if !moment.holds(parts.to, set) || rule.when.as_ref().is_some_and(|when| moment.judge(when, set).truth != Ok(true)) {
-            return None;
-        }
-        let common = std::mem::take(&mut self.common);
-        let verdict = self.carried(parts, key, moment, &common);
-        self.common = common;
         verdict
     }
 
     fn carried(&mut self, parts: &Flow<'_>, key: u128, moment: &Moment<'_>, common: &Common) -> Verdict {
         let Some(Cell::Prints(known)) = self.known(key) else { return None };
-        let mut own = (Vec::new(), Vec::new());
-        for value in parts.not_from.iter().filter_map(|name| moment.event.field(name)) {
-            let (values, passages) = prints(value, moment.hash);
-            own.0.extend(values);
-            own.1.extend(passages);
-        }
-        let (values, passages) = prints(moment.event.get("arg")?, moment.hash);
-        let start = since(moment, parts.within);
-        let recent = |prints: &IndexMap<u64, Timestamp>, print: &u64| {
-            prints.get(print).is_some_and(|at| *at >= start && *at <= moment.now)
+        let content = |names: &mut dyn Iterator<Item = &str>| {
+            let values: Vec<Value> = names.filter_map(|name| moment.event.field(name)).cloned().collect();
+            Reader::new(moment.hash, true).read(&Value::list(values), moment.now)
         };
-        let mut shared = 0;
+        let sent = content(&mut ["arg", "http.path", "system.path"].into_iter());
+        let own = content(&mut parts.not_from.iter().map(String::as_str));
+        let start = since(moment, parts.within);
+        let recent = |seen: &Seen| seen.at >= start && seen.at <= moment.now;
+        let mut units: Vec<u64> = Vec::new();
         if parts.kind != Match::Text {
-            let carried = |print: &&u64| !own.0.contains(print) && !common.holds(**print) && recent(&known.values, print);
-            shared += values.iter().filter(carried).count();
+            for print in sent.values.keys().filter(|print| !own.values.contains_key(*print) && !common.holds(**print)) {
+                units.extend(known.values.get(print).filter(|seen| recent(seen)).map(|seen| seen.unit));
+            }
+            units.sort_unstable();
+            units.dedup();
         }
+        let mut shared = units.len();
         if parts.kind != Match::Values {
             // A passage gives several fingerprints; two in a row are one passage that was carried over.
             const PASSAGE: usize = 2;
-            let carried = passages.iter().filter(|print| !own.1.contains(print) && recent(&known.passages, print)).count();
+            let carried = sent.passages.keys().filter(|print| !own.passages.contains_key(*print));
+            let carried = carried.filter(|print| known.passages.get(*print).is_some_and(recent)).count();
             shared += usize::from(carried >= PASSAGE);
         }
         (shared >= parts.overlap).then(|| observed("overlap", shared as f64, parts.overlap as f64, parts.within))
     }
 }
 
-fn remember(known: &mut IndexMap<u64, Timestamp>, prints: Vec<u64>, now: Timestamp) {
-    for print in prints {
-        known.insert(print, now);
-    }
+/// What came to the agent without being an answer: the arguments of a call that entered it, never those of one that it makes.
+fn told<'e>(event: &'e Event<'_>) -> Option<&'e Value> {
+    let kind = event.get("kind").and_then(Value::as_str);
+    let makes = matches!(kind, Some("tool.call" | "api.request" | "mcp.request" | "a2a.request" | "llm.response"));
+    let entered = event.get("inbound").and_then(Value::as_bool) == Some(true);
+    event.get("arg").filter(|_| entered || !makes)
+}
+
+fn remember(known: &mut IndexMap<u64, Seen>, prints: IndexMap<u64, Seen>) {
+    known.extend(prints);
     while known.len() > PER_KEY {
         known.swap_remove_index(0);
     }
@@ -124,38 +140,111 @@ fn remember(known: &mut IndexMap<u64, Timestamp>, prints: Vec<u64>, now: Timesta
 /// Values of at least this many bytes are worth a fingerprint.
 const SHORTEST: usize = 8;
 
-/// Longest content that is read for passages.
+/// Longest content that is read for passages, and longest text that is decoded.
 const READ: usize = 64 << 10;
 
-/// Fingerprints of whole values and of the words of that length in texts; and of passages of long texts.
-fn prints(value: &Value, hash: &KeyedHash) -> (Vec<u64>, Vec<u64>) {
-    let (mut values, mut passages) = (Vec::new(), Vec::new());
-    leaves(value, &mut |text| {
-        take(text, hash, &mut values, &mut passages);
-        if let Some(decoded) = decoded(text) {
-            take(&decoded, hash, &mut values, &mut passages);
-        }
-    });
-    for found in [&mut values, &mut passages] {
-        found.sort_unstable();
-        found.dedup();
-    }
-    (values, passages)
+/// Texts up to this length are one value, whatever they are made of; longer ones hold many.
+const ONE_VALUE: usize = 64;
+
+/// Words of one content that are tried as an encoding of something.
+const TRIED: usize = 64;
+
+/// Takes fingerprints of a content: of whole values, of the words and their parts in texts, and of passages of long texts.
+struct Reader<'a> {
+    hash: &'a KeyedHash,
+    /// Words are decoded too, not whole values alone: what leaves is dressed up, what came in is not.
+    words: bool,
+    tried: usize,
+    found: Prints,
 }
 
-fn take(text: &str, hash: &KeyedHash, values: &mut Vec<u64>, passages: &mut Vec<u64>) {
-    let print = |text: &str| (hash.digest(text.to_lowercase().as_bytes()) >> 64) as u64;
-    if text.len() >= SHORTEST {
-        values.push(print(text.trim()));
+impl<'a> Reader<'a> {
+    fn new(hash: &'a KeyedHash, words: bool) -> Reader<'a> {
+        Reader { hash, words, tried: 0, found: Prints::default() }
     }
-    if text.contains(char::is_whitespace) {
-        let words = text.split(|letter: char| letter.is_whitespace() || ",;\"'()<>".contains(letter));
-        values.extend(
-            words.map(|word| word.trim_end_matches(['.', ':', '!', '?'])).filter(|word| word.len() >= SHORTEST).map(print),
-        );
+
+    fn read(mut self, content: &Value, now: Timestamp) -> Prints {
+        self.leaves(content, now, 0);
+        self.found
     }
-    if text.len() > 64 {
-        winnow(text, hash, passages);
+
+    fn leaves(&mut self, value: &Value, now: Timestamp, depth: usize) {
+        match value {
+            Value::Text(text) => self.text(text, now, depth),
+            Value::Number(number) => self.plain(&number.text, now),
+            Value::List(items) => items.iter().for_each(|item| self.leaves(item, now, depth)),
+            Value::Map(entries) => entries.iter().for_each(|(_, nested)| self.leaves(nested, now, depth)),
+            Value::Null | Value::Bool(_) => {}
+        }
+    }
+
+    /// A text, what it encodes, and the values in it where it is JSON.
+    fn text(&mut self, text: &str, now: Timestamp, depth: usize) {
+        if depth == 0
+            && text.len() <= READ
+            && matches!(text.trim_start().as_bytes().first(), Some(b'{' | b'['))
+            && let Some(inner @ (Value::Map(_) | Value::List(_))) = json::parse(text.as_bytes()).value
+        {
+            return self.leaves(&inner, now, 1);
+        }
+        self.plain(text, now);
+        if let Some(decoded) = decoded(text) {
+            self.plain(&decoded, now);
+        }
+    }
+
+    fn plain(&mut self, text: &str, now: Timestamp) {
+        let text = text.trim();
+        let whole = if text.len() >= SHORTEST { Some(self.value(text, None, now)) } else { None };
+        let unit = whole.filter(|_| text.len() <= ONE_VALUE);
+        if !text.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            let coarse = text.split(|letter: char| letter.is_whitespace() || ",;\"'()<>".contains(letter));
+            for word in coarse.map(|word| word.trim_end_matches(['.', ':', '!', '?'])).filter(|word| word.len() >= SHORTEST) {
+                let unit = self.value(word, unit, now);
+                for part in word.split(|letter: char| "{}[]|&=:?!/\\`#".contains(letter)) {
+                    if part.len() >= SHORTEST && part.len() < word.len() {
+                        self.value(part, Some(unit), now);
+                        self.dressed(part, now);
+                    }
+                }
+                if word.len() < text.len() {
+                    self.dressed(word, now);
+                }
+            }
+        }
+        if text.len() > ONE_VALUE {
+            let mut passages = Vec::new();
+            winnow(text, self.hash, &mut passages);
+            self.found.passages.extend(passages.into_iter().map(|print| (print, Seen { at: now, unit: print })));
+        }
+    }
+
+    /// What a word of a text may encode.
+    fn dressed(&mut self, word: &str, now: Timestamp) {
+        if !self.words || self.tried >= TRIED {
+            return;
+        }
+        self.tried += 1;
+        if let Some(inner) = decoded(word) {
+            self.value(inner.trim(), None, now);
+            for part in inner.split(|letter: char| letter.is_whitespace() || ",;\"'()<>{}[]|&=:?".contains(letter)) {
+                if part.len() >= SHORTEST {
+                    self.value(part, None, now);
+                }
+            }
+        }
+    }
+
+    /// Gives what it counts as: itself, or the value that it is a part of.
+    fn value(&mut self, text: &str, unit: Option<u64>, now: Timestamp) -> u64 {
+        let print = if text.bytes().any(|byte| byte.is_ascii_uppercase() || byte >= 0x80) {
+            (self.hash.digest(text.to_lowercase().as_bytes()) >> 64) as u64
+        } else {
+            (self.hash.digest(text.as_bytes()) >> 64) as u64
+        };
+        let unit = unit.unwrap_or(print);
+        self.found.values.entry(print).or_insert(Seen { at: now, unit });
+        unit
     }
 }
 
@@ -204,14 +293,4 @@ fn decoded(text: &str) -> Option<String> {
     }
     // Many a word is base64 of something; only text is worth reading.
     String::from_utf8(bytes).ok().filter(|text| text.chars().all(|letter| !letter.is_control() || letter.is_whitespace()))
-}
-
-fn leaves(value: &Value, visit: &mut dyn FnMut(&str)) {
-    match value {
-        Value::Text(text) => visit(text),
-        Value::Number(number) => visit(&number.text),
-        Value::List(items) => items.iter().for_each(|item| leaves(item, visit)),
-        Value::Map(entries) => entries.iter().for_each(|(_, nested)| leaves(nested, visit)),
-        Value::Null | Value::Bool(_) => {}
-    }
 }

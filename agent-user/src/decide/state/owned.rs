@@ -35,6 +35,16 @@ const OWNERS: [&str; 12] = [
     "member_id",
 ];
 
+/// Fields of an object that name its tenant.
+const TENANTS: [&str; 7] = ["tenant_id", "tenantId", "tenant", "org_id", "orgId", "organization_id", "workspace_id"];
+
+impl Owned<'_> {
+    /// Objects belong to tenants, not to users.
+    fn by_tenant(&self) -> bool {
+        self.by.starts_with("tenant")
+    }
+}
+
 /// An object of an answer: type, id, owner.
 struct Shown {
     kind: String,
@@ -54,9 +64,10 @@ impl Memory {
             && let (Some(id), Some(who)) = (moment.part("object.id"), who.as_ref())
         {
             let fresh = since(moment, parts.learn);
+            let said = moment.part(if parts.by_tenant() { "object.tenant" } else { "object.owner" });
             let owner = match self.known(key(moment, &["owner", kind, &id])) {
                 Some(Cell::Owner(at, owner)) if *at >= fresh => Some(owner.clone()),
-                _ => None,
+                _ => said.map(Arc::from),
             };
             let prompt = moment.event.field("user.prompt").and_then(Value::as_str).unwrap_or_default();
             let seen = matches!(self.known(key(moment, &["shown", who, &id])), Some(Cell::Shown(at)) if *at >= fresh);
@@ -85,7 +96,10 @@ impl Memory {
         match set.returns(op) {
             Some(returns) => {
                 let ids = returns.get("id").map(|target| targets(result, target)).unwrap_or_default();
-                let owners = returns.get("owner").map(|target| targets(result, target)).unwrap_or_default();
+                let owners = returns
+                    .get(if parts.by_tenant() { "tenant" } else { "owner" })
+                    .map(|target| targets(result, target))
+                    .unwrap_or_default();
                 let kind = match returns.get("type").map(|target| &target.source) {
                     Some(Source::Word(word)) => word.to_string(),
                     _ => named.to_owned(),
@@ -93,7 +107,10 @@ impl Memory {
                 let pairs = ids.into_iter().enumerate();
                 shown.extend(pairs.map(|(at, id)| Shown { kind: kind.clone(), id, owner: owners.get(at).cloned() }));
             }
-            None => collect(result, named, &mut shown, 0),
+            None => {
+                let owners: &[&str] = if parts.by_tenant() { &TENANTS } else { &OWNERS };
+                collect(result, named, owners, &mut shown, 0);
+            }
         }
         for Shown { kind, id, owner } in shown {
             if let Some(owner) = owner {
@@ -145,7 +162,7 @@ fn targets(value: &Value, target: &Target) -> Vec<String> {
 }
 
 /// Objects of an answer with id and owner, wherever they stand.
-fn collect(value: &Value, kind: &str, out: &mut Vec<Shown>, depth: usize) {
+fn collect(value: &Value, kind: &str, owners: &[&str], out: &mut Vec<Shown>, depth: usize) {
     const DEEPEST: usize = 8;
     const MOST: usize = 1000;
     if depth > DEEPEST || out.len() >= MOST {
@@ -156,12 +173,12 @@ fn collect(value: &Value, kind: &str, out: &mut Vec<Shown>, depth: usize) {
             let own = format!("{kind}_id");
             let scalar = |value: &&Value| matches!(value, Value::Text(_) | Value::Number(_));
             if let Some(id) = value.get("id").or(value.get(&own)).filter(scalar) {
-                let owner = OWNERS.iter().find_map(|name| value.get(name)).filter(scalar);
+                let owner = owners.iter().find_map(|name| value.get(name)).filter(scalar);
                 out.push(Shown { kind: kind.to_owned(), id: plain(id), owner: owner.map(plain) });
             }
-            entries.iter().for_each(|(_, nested)| collect(nested, kind, out, depth + 1));
+            entries.iter().for_each(|(_, nested)| collect(nested, kind, owners, out, depth + 1));
         }
-        Value::List(items) => items.iter().for_each(|nested| collect(nested, kind, out, depth + 1)),
+        Value::List(items) => items.iter().for_each(|nested| collect(nested, kind, owners, out, depth + 1)),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Text(_) => {}
     }
 }

@@ -7,10 +7,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::Timestamp;
 
-/// Entries kept exactly; past it neighbours are joined, and what falls out of the window does so a little later.
+/// Amounts kept exactly; past it neighbours are joined, and what falls out of the window does so a little later.
 const EXACT: usize = 256;
 
-/// Amounts with their times.
+/// Times or values that are kept one by one; thresholds above it are estimated.
+const COUNTED: u64 = 4096;
+
+fn start(newest: Timestamp, within: Duration) -> Timestamp {
+    Timestamp(newest.0.saturating_sub(u64::try_from(within.as_nanos()).unwrap_or(u64::MAX)))
+}
+
+/// Amounts with their times, oldest first. The window ends at the newest: what arrives late is counted where it belongs.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Window {
     entries: VecDeque<(Timestamp, f64)>,
@@ -18,42 +25,67 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// Adds an amount; gives the total inside the window. Entries beyond what a threshold of `enough` needs are dropped.
-    pub(super) fn add(&mut self, now: Timestamp, amount: f64, within: Duration, enough: usize) -> f64 {
-        let start = now.0.saturating_sub(u64::try_from(within.as_nanos()).unwrap_or(u64::MAX));
-        while let Some((_, old)) = self.entries.pop_front_if(|(at, _)| at.0 < start) {
+    /// Adds an amount; gives the total inside the window.
+    pub(super) fn add(&mut self, now: Timestamp, amount: f64, within: Duration) -> f64 {
+        let newest = self.entries.back().map_or(now, |(at, _)| now.max(*at));
+        let start = start(newest, within);
+        let mut left = false;
+        while let Some((_, old)) = self.entries.pop_front_if(|(at, _)| *at < start) {
             self.total -= old;
+            left = true;
         }
-        if self.entries.is_empty() {
-            self.total = 0.0;
+        if now >= start {
+            let place = self.entries.iter().rposition(|(at, _)| *at <= now).map_or(0, |at| at + 1);
+            self.entries.insert(place, (now, amount));
+            self.total += amount;
         }
-        self.entries.push_back((now, amount));
-        self.total += amount;
-        if self.entries.len() > EXACT || self.entries.len() > enough.saturating_add(1) {
-            self.shorten(enough);
+        if self.entries.len() > EXACT {
+            self.shorten();
+            left = true;
+        }
+        // What was subtracted leaves rounding errors, which must not push a sum over its threshold.
+        if left && self.total.fract() != 0.0 {
+            self.total = self.entries.iter().map(|(_, amount)| amount).sum();
         }
         self.total
     }
 
-    fn shorten(&mut self, enough: usize) {
-        if enough < EXACT {
-            // A counter that is over its threshold needs to know no more than that.
-            while self.entries.len() > enough.saturating_add(1) {
-                let Some((_, old)) = self.entries.pop_front() else { break };
-                self.total -= old;
-            }
-            return;
-        }
-        let joined: VecDeque<(Timestamp, f64)> = {
-            let mut joined = VecDeque::with_capacity(EXACT + 1);
-            let entries = self.entries.make_contiguous();
-            for pair in entries.chunks(2) {
-                joined.push_back((pair[pair.len() - 1].0, pair.iter().map(|(_, amount)| amount).sum()));
-            }
-            joined
-        };
-        self.entries = joined;
+    fn shorten(&mut self) {
+        let entries = self.entries.make_contiguous();
+        self.entries =
+            entries.chunks(2).map(|pair| (pair[pair.len() - 1].0, pair.iter().map(|(_, amount)| amount).sum())).collect();
         self.total = self.entries.iter().map(|(_, amount)| amount).sum();
+    }
+}
+
+/// How many events, by their times.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Ring {
+    Exact(VecDeque<Timestamp>),
+    Joined(Box<Window>),
+}
+
+impl Ring {
+    pub(super) fn new(over: u64) -> Ring {
+        if over <= COUNTED { Ring::Exact(VecDeque::new()) } else { Ring::Joined(Box::default()) }
+    }
+
+    /// Counts one more; a counter that is over its threshold knows no more than that.
+    pub(super) fn add(&mut self, now: Timestamp, within: Duration, over: u64) -> u64 {
+        let times = match self {
+            Ring::Exact(times) => times,
+            Ring::Joined(window) => return window.add(now, 1.0, within) as u64,
+        };
+        let start = start(times.back().map_or(now, |newest| now.max(*newest)), within);
+        while times.pop_front_if(|at| *at < start).is_some() {}
+        if now >= start {
+            let place = times.iter().rposition(|at| *at <= now).map_or(0, |at| at + 1);
+            times.insert(place, now);
+        }
+        while times.len() as u64 > over.saturating_add(1) {
+            times.pop_front();
+        }
+        times.len() as u64
     }
 }
 
@@ -63,9 +95,6 @@ pub(super) enum Distinct {
     Exact(VecDeque<(Timestamp, u64)>),
     Sketch(Box<Sketch>),
 }
-
-/// Thresholds above this are estimated.
-const COUNTED: u64 = 4096;
 
 impl Distinct {
     pub(super) fn new(over: u64) -> Distinct {
@@ -138,7 +167,7 @@ mod tests {
     fn totals_slide_and_stay_bounded() {
         let mut window = Window::default();
         for second in 0..10_000_u64 {
-            window.add(Timestamp(second * 1_000_000_000), 2.0, Duration::from_secs(1000), usize::MAX);
+            window.add(Timestamp(second * 1_000_000_000), 2.0, Duration::from_secs(1000));
             assert!(window.entries.len() <= EXACT + 1);
         }
         let total = window.total;

@@ -1,0 +1,91 @@
+//! `drift`: what a key was like until now, and what is new, changed or rare.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Cell, Memory, Moment, Verdict, plain};
+use crate::base::{Timestamp, Value};
+use crate::decide::pack::Drift;
+
+/// A value is rare when it makes up less than one in a hundred of at least as many.
+const RARE: u32 = 100;
+
+/// Different values that are remembered of one key.
+const VALUES: usize = 64;
+
+/// What values a key had.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Baseline {
+    since: Timestamp,
+    last: String,
+    /// Hashes of the values, with how often each was seen.
+    seen: VecDeque<(u64, u32)>,
+    total: u32,
+}
+
+impl Memory {
+    /// Of a list each item is a value; it changed when it holds other items than before.
+    pub(super) fn drift(
+        &mut self,
+        key: u128,
+        value: &Value,
+        learn: Duration,
+        alert: Drift,
+        most: usize,
+        moment: &Moment<'_>,
+    ) -> Verdict {
+        let mut items: Vec<String> = match value {
+            Value::List(items) => items.iter().map(text).collect(),
+            single => vec![text(single)],
+        };
+        items.sort_unstable();
+        items.dedup();
+        let hashes: Vec<u64> = items.iter().map(|item| moment.part_hash(&Value::text(item.as_str()))).collect();
+        let (now, shown) = (moment.now, items.join(" "));
+        let known = self.keys.contains_key(&key);
+        let fresh = || {
+            let seen = hashes.iter().map(|hash| (*hash, 0)).collect();
+            Cell::Baseline(Box::new(Baseline { since: now, last: shown.clone(), seen, total: 0 }))
+        };
+        let Cell::Baseline(baseline) = self.cell(key, most, fresh) else { return None };
+        let learning = now.since(baseline.since) < learn;
+        let before = std::mem::replace(&mut baseline.last, shown.clone());
+        let mut odd = Vec::new();
+        for (item, hash) in items.iter().zip(&hashes) {
+            let (new, rare) = baseline.take(*hash);
+            if matches!(alert, Drift::New) && new || matches!(alert, Drift::Rare) && rare {
+                odd.push(Value::text(item.as_str()));
+            }
+        }
+        let fires = known && !learning && if matches!(alert, Drift::Changed) { before != shown } else { !odd.is_empty() };
+        fires.then(|| Value::map([("before", Value::text(before)), ("now", Value::text(shown)), ("odd", Value::list(odd))]))
+    }
+}
+
+impl Baseline {
+    /// Counts a value; says whether it was never seen before, and whether it is rare.
+    fn take(&mut self, hash: u64) -> (bool, bool) {
+        let place = self.seen.iter().position(|(seen, _)| *seen == hash);
+        let at = place.unwrap_or_else(|| {
+            self.seen.push_back((hash, 0));
+            if self.seen.len() > VALUES {
+                self.seen.pop_front();
+            }
+            self.seen.len() - 1
+        });
+        self.seen[at].1 = self.seen[at].1.saturating_add(1);
+        self.total = self.total.saturating_add(1);
+        let times = self.seen[at].1;
+        (place.is_none(), self.total >= RARE && times.saturating_mul(RARE) < self.total)
+    }
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::Number(number) => format!("{}", number.as_f64()),
+        Value::Map(_) => value.get("id").or(value.get("name")).map_or_else(|| value.to_json(), plain),
+        other => plain(other),
+    }
+}
