@@ -4,6 +4,7 @@
 mod agent;
 mod clients;
 mod kill;
+mod protocols;
 mod refusal;
 mod stacks;
 mod stdio;

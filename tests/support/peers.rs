@@ -24,13 +24,17 @@ pub fn script(name: &str) -> PathBuf {
 }
 
 /// A server of `tests/peers`; it ends when its standard input closes.
-struct Server {
+pub struct Server {
     child: Child,
     port: u16,
 }
 
 impl Server {
-    fn start(arguments: &[&str], folder: &Path, port_file: &str) -> Server {
+    /// Waits until it has written its port into `port_file` of `folder`.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn start(arguments: &[&str], folder: &Path, port_file: &str) -> Server {
         let mut child = Command::new(python())
             .arg(script(arguments[0]))
             .args(&arguments[1..])
@@ -44,6 +48,10 @@ impl Server {
             fs::read_to_string(folder.join(port_file)).ok()?.parse().ok()
         });
         Server { child, port }
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
     }
 }
 
@@ -133,7 +141,8 @@ impl World {
         self.rows("stdio.jsonl")
     }
 
-    fn rows(&self, name: &str) -> Vec<Value> {
+    /// What a server wrote into its ledger.
+    pub fn rows(&self, name: &str) -> Vec<Value> {
         json_lines(&fs::read_to_string(self.path(name)).unwrap_or_default())
     }
 }
