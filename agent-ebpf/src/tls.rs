@@ -141,7 +141,7 @@ fn renew(cookie: u64, object: u64, state: *mut ConnectionState) {
     if unsafe { CLOSED.get(socket) }.is_none_or(|closed| *closed < seen.generation) {
         return;
     }
-    report(kind::CLOSE, object, seen, 0, 0, 0, 0);
+    report(kind::CLOSE, object, seen, 0);
     // SAFETY: the helper takes nothing.
     seen.generation = unsafe { bpf_ktime_get_boot_ns() };
     seen.out = 0;
@@ -382,7 +382,7 @@ pub(crate) fn close(object: u64) {
         let _ = TLS_SOCKETS.remove(socket(state.fd));
     }
     if state.out + state.inward > 0 {
-        report(kind::CLOSE, object, &state, 0, 0, 0, 0);
+        report(kind::CLOSE, object, &state, 0);
     }
 }
 
@@ -436,7 +436,7 @@ pub(crate) fn bind(object: u64, state: &mut ConnectionState, fd: i32) {
         return;
     }
     state.fd = fd;
-    report(kind::BIND, object, state, fd, 0, 0, 0);
+    report(kind::BIND, object, state, fd);
 }
 
 fn server_name(object: u64, name: u64, limit: u32) {
@@ -463,8 +463,10 @@ fn server_name(object: u64, name: u64, limit: u32) {
     entry.submit(wake());
 }
 
-fn report(kind: u16, object: u64, state: &ConnectionState, fd: i32, offset: u64, bytes: u64, cause: u32) {
-    let record = Connection { header: header(kind, 0, 0), object, generation: state.generation, offset, bytes, fd, cause };
+/// At most five arguments: 7.2 takes BTF's word for how many a function has, also where the compiler dropped some.
+fn report(kind: u16, object: u64, state: &ConnectionState, fd: i32) {
+    let record =
+        Connection { header: header(kind, 0, 0), object, generation: state.generation, offset: 0, bytes: 0, fd, cause: 0 };
     if RING.output::<Connection>(&record, wake()).is_err() {
         count(counter::EVENTS_LOST, 1);
     }
