@@ -139,8 +139,8 @@ pub struct Exchange {
 /// A piece of a stream inside a message, handed on as soon as it is whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Frame {
-    /// WHATWG server-sent event; `event` is empty for the default type.
-    Sse { event: Arc<str>, data: Sensitive<Bytes>, id: Option<Arc<str>> },
+    /// WHATWG server-sent event; `event` is `None` for the default type.
+    Sse { event: Option<Arc<str>>, data: Sensitive<Bytes>, id: Option<Arc<str>> },
     /// One line of newline-delimited JSON.
     Line(Sensitive<Bytes>),
     /// AWS event stream message: string headers (`:event-type`, …) and payload.

@@ -146,7 +146,9 @@ fn frame_line(frame: &Frame) -> String {
         len => len.to_string(),
     };
     match frame {
-        Frame::Sse { event, data, .. } => format!("sse {event} {}", text(data.expose_content())),
+        Frame::Sse { event, data, .. } => {
+            format!("sse {} {}", event.as_deref().unwrap_or_default(), text(data.expose_content()))
+        }
         Frame::Line(line) => format!("line {}", text(line.expose_content())),
         Frame::EventStream { headers, payload } => {
             let headers: Vec<_> = headers.iter().map(|(name, value)| format!("{name}={value}")).collect();

@@ -421,7 +421,7 @@ fn server_sent_events_arrive_one_by_one() {
     let frames: Vec<&Frame> =
         events.iter().filter_map(|event| if let HttpEvent::Frame { frame, .. } = event { Some(frame) } else { None }).collect();
     let sse = |event: &str, data: &str| Frame::Sse {
-        event: event.into(),
+        event: (!event.is_empty()).then(|| event.into()),
         data: Sensitive::new(Bytes::copy_from_slice(data.as_bytes())),
         id: None,
     };

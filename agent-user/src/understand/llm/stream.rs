@@ -54,7 +54,7 @@ impl Body {
 
 fn event(frame: &Frame) -> Option<(Arc<str>, Value)> {
     match frame {
-        Frame::Sse { event, data, .. } => Some((event.clone(), json::parse(data.expose_content()).value?)),
+        Frame::Sse { event, data, .. } => Some((event.clone().unwrap_or_default(), json::parse(data.expose_content()).value?)),
         Frame::EventStream { headers, payload } => {
             let name =
                 headers.iter().find(|(name, _)| &**name == ":event-type").map_or_else(|| "".into(), |(_, value)| value.clone());

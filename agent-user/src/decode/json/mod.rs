@@ -3,11 +3,15 @@
 //! In: the bytes of one text. Out: [`Parsed`]: the value with duplicate keys and number text kept, and anomalies. A text that
 //! is not JSON, nests too deep or has too many keys gives no value. It never guesses at broken syntax.
 
+mod text;
+
 use std::sync::Arc;
 
 use crate::base::limits::{JSON_DEPTH, JSON_KEYS, JSON_STRING};
 use crate::base::value::Number;
 use crate::base::{Anomaly, Value};
+
+use text::Unescaped;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parsed {
@@ -55,10 +59,8 @@ fn read(text: &str, mut odd: Vec<Anomaly>) -> Parsed {
         }
         None => text,
     };
-    let empty: Arc<str> = Arc::default();
-    let known_keys = std::array::from_fn(|_| empty.clone());
-    let (items, entries, scratch) = Default::default();
-    let mut reader = Reader { text, at: 0, depth: 0, keys: 0, odd, items, entries, scratch, known_keys };
+    let (items, entries, scratch, known_keys, known_values) = Default::default();
+    let mut reader = Reader { text, at: 0, depth: 0, keys: 0, odd, items, entries, scratch, known_keys, known_values };
     let value = match reader.document() {
         Ok(value) => Some(value),
         Err(stop) => {
@@ -91,18 +93,33 @@ struct Reader<'a> {
     /// What the containers around this place hold so far, one stack for all of them.
     items: Vec<Value>,
     entries: Vec<(Arc<str>, Value)>,
-    scratch: String,
-    known_keys: [Arc<str>; KNOWN_KEYS],
+    scratch: Unescaped,
+    known_keys: Known,
+    known_values: Known,
 }
 
-/// Slots for keys that were seen; two that share one push each other out.
-const KNOWN_KEYS: usize = 32;
+/// Texts that were seen; two that share a slot push each other out.
+type Known = [Option<Arc<str>>; KNOWN];
 
-fn slot(key: &str) -> usize {
-    let bytes = key.as_bytes();
+const KNOWN: usize = 32;
+
+/// The text, made once as long as it stands in its slot.
+fn known(known: &mut Known, text: &str) -> Arc<str> {
+    let slot = &mut known[slot(text)];
+    match slot {
+        Some(known) if **known == *text => known.clone(),
+        _ => slot.insert(Arc::from(text)).clone(),
+    }
+}
+
+fn slot(text: &str) -> usize {
+    let bytes = text.as_bytes();
     let ends = bytes.first().zip(bytes.last()).map_or(0, |(&first, &last)| usize::from(first) * 3 + usize::from(last));
-    (ends + bytes.len() * 7) % KNOWN_KEYS
+    (ends + bytes.len() * 7) % KNOWN
 }
+
+/// Longer values are seldom the same again.
+const SHORT: usize = 24;
 
 impl<'a> Reader<'a> {
     fn document(&mut self) -> Result<Value, Stop> {
@@ -244,7 +261,7 @@ impl<'a> Reader<'a> {
 
     fn string(&mut self) -> Result<Arc<str>, Stop> {
         let mut scratch = std::mem::take(&mut self.scratch);
-        let text = self.characters(&mut scratch).map(Arc::from);
+        let text = self.characters(&mut scratch).map(|text| self.shared(text));
         self.scratch = scratch;
         if text.as_ref().is_ok_and(|text: &Arc<str>| text.len() > JSON_STRING) {
             self.note(LIMIT_STRING);
@@ -255,38 +272,35 @@ impl<'a> Reader<'a> {
     /// A key; the same few come again and again in one text.
     fn key(&mut self) -> Result<Arc<str>, Stop> {
         let mut scratch = std::mem::take(&mut self.scratch);
-        let key = match self.characters(&mut scratch) {
-            Ok(text) => {
-                let known = &mut self.known_keys[slot(text)];
-                if **known != *text {
-                    *known = Arc::from(text);
-                }
-                Ok(known.clone())
-            }
-            Err(stop) => Err(stop),
-        };
+        let key = self.characters(&mut scratch).map(|text| known(&mut self.known_keys, text));
         self.scratch = scratch;
         key
     }
 
+    /// Short values repeat as keys do: `user`, `function`, `string`.
+    fn shared(&mut self, text: &str) -> Arc<str> {
+        if text.len() <= SHORT { known(&mut self.known_values, text) } else { Arc::from(text) }
+    }
+
     /// The characters of a string, in the text itself where none is escaped.
-    fn characters<'s>(&mut self, scratch: &'s mut String) -> Result<&'s str, Stop>
+    fn characters<'s>(&mut self, scratch: &'s mut Unescaped) -> Result<&'s str, Stop>
     where
         'a: 's,
     {
         self.expect(b'"')?;
         let start = self.at;
-        self.plain();
+        self.at += text::plain(&self.text.as_bytes()[start..]);
         if self.eat(b'"') {
             return Ok(&self.text[start..self.at - 1]);
         }
+        self.at = start;
         scratch.clear();
-        scratch.push_str(&self.text[start..self.at]);
         loop {
+            self.at += scratch.take_plain(&self.text.as_bytes()[self.at..]);
             match self.peek() {
                 Some(b'"') => {
                     self.at += 1;
-                    return Ok(scratch);
+                    return Ok(scratch.as_str());
                 }
                 Some(b'\\') => {
                     self.at += 1;
@@ -294,23 +308,7 @@ impl<'a> Reader<'a> {
                 }
                 _ => return Err(Stop::Invalid),
             }
-            let start = self.at;
-            self.plain();
-            scratch.push_str(&self.text[start..self.at]);
         }
-    }
-
-    /// Skips characters that stand for themselves, a block at a time: the compiler makes vector code of the inner loop.
-    fn plain(&mut self) {
-        let mut rest = &self.text.as_bytes()[self.at..];
-        while let Some((block, after)) = rest.split_first_chunk::<BLOCK>() {
-            if block.iter().fold(false, |found, &byte| found | ends_plain(byte)) {
-                break;
-            }
-            rest = after;
-        }
-        let left = rest.iter().position(|&byte| ends_plain(byte)).map_or(0, |position| rest.len() - position);
-        self.at = self.text.len() - left;
     }
 
     fn escape(&mut self) -> Result<char, Stop> {
@@ -402,9 +400,16 @@ impl Twins {
 fn compare_keys(entries: &[(Arc<str>, Value)]) -> Twins {
     let mut twins = Twins::default();
     if entries.len() <= FEW_KEYS {
+        let is_ascii = entries.iter().all(|(key, _)| key.is_ascii());
+        let mut seen = 0u64;
         for (position, (key, _)) in entries.iter().enumerate() {
+            let mark = mark(key);
+            if is_ascii && seen & mark == 0 {
+                seen |= mark;
+                continue;
+            }
             for (earlier, _) in &entries[..position] {
-                let folds = || !(key.is_ascii() && earlier.is_ascii()) && fold(key) == fold(earlier);
+                let folds = || !is_ascii && fold(key) == fold(earlier);
                 if key.eq_ignore_ascii_case(earlier) || folds() {
                     twins.found(key == earlier);
                 }
@@ -422,11 +427,12 @@ fn compare_keys(entries: &[(Arc<str>, Value)]) -> Twins {
     twins
 }
 
-/// Bytes looked at together in a string.
-const BLOCK: usize = 32;
-
-fn ends_plain(byte: u8) -> bool {
-    (byte == b'"') | (byte == b'\\') | (byte < 0x20)
+/// A bit that ASCII keys share when they differ by case alone, and others seldom.
+fn mark(key: &str) -> u64 {
+    let bytes = key.as_bytes();
+    let letter = |position: usize| bytes.get(position).map_or(0, |byte| usize::from(byte & 0x1f));
+    let mixed = letter(0) * 7 + letter(bytes.len() / 2) * 3 + letter(bytes.len().saturating_sub(1)) + bytes.len() * 5;
+    1 << (mixed % 64)
 }
 
 /// Up to here comparing all pairs is cheaper than sorting.
@@ -550,6 +556,12 @@ mod tests {
             let listed: Vec<String> = (0..40).map(|number| format!("\"key{number}\":0")).collect();
             format!("{{{},{last}}}", listed.join(","))
         };
+        let few = |last: &str| format!("{{\"role\":0,\"content\":0,\"tool_calls\":0,\"rOLb\":0,{last}}}");
+        for (last, odd) in
+            [("\"name\":1", None), ("\"content\":1", Some(DUPLICATE_KEY)), ("\"Tool_Calls\":1", Some(CASE_VARIANT_KEY))]
+        {
+            assert_eq!(parse(few(last).as_bytes()).anomalies, Vec::from_iter(odd));
+        }
         for (last, odd) in [("\"z\":1", None), ("\"key7\":1", Some(DUPLICATE_KEY)), ("\"KEY7\":1", Some(CASE_VARIANT_KEY))] {
             assert_eq!(parse(keys(last).as_bytes()).anomalies, Vec::from_iter(odd));
         }
