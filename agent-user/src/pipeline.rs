@@ -7,10 +7,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::base::{Anomaly, Direction, FlowId, Timestamp};
+use crate::base::{Anomaly, Direction, FlowId, KeyedHash, Timestamp};
 use crate::capture::Observation;
 use crate::correlate::{Correlate, Correlated, Step, Workflow};
-use crate::decide::{Alert, Decide, RuleSet};
+use crate::decide::{Alert, Counts, Decide, RuleSet};
 use crate::decode::{Decode, Exchange, Frame, HttpEvent};
 use crate::deliver::Message;
 use crate::reassemble::{Flow, Reassemble, StreamEvent};
@@ -76,6 +76,24 @@ impl Pipeline {
             correlated: Vec::new(),
             alerts: Vec::new(),
         }
+    }
+
+    /// How each rule fares.
+    pub fn rule_counts(&self) -> impl Iterator<Item = (&Arc<str>, Counts)> {
+        self.decide.counts()
+    }
+
+    /// The same with what rules remembered when [`Pipeline::memory`] was asked, in fingerprints of `hash`. False when `saved` is not
+    /// readable: then they begin anew.
+    pub fn remembering(rules: Arc<RuleSet>, hash: KeyedHash, saved: Option<&[u8]>) -> (Pipeline, bool) {
+        let mut decide = Decide::new(hash);
+        let readable = saved.is_none_or(|saved| decide.restore(&rules, saved));
+        (Pipeline { decide, ..Pipeline::new(rules) }, readable)
+    }
+
+    /// What rules remember, for a file.
+    pub fn memory(&self) -> Vec<u8> {
+        self.decide.save()
     }
 
     /// Later steps are judged by `rules`.

@@ -31,6 +31,7 @@ mod rules;
 mod run;
 #[cfg(feature = "live")]
 mod show;
+mod sigma;
 #[cfg(feature = "live")]
 mod sinks;
 #[cfg(feature = "live")]

@@ -5,6 +5,7 @@
 mod builtin;
 mod engine;
 mod event;
+pub mod explain;
 mod index;
 pub mod lang;
 pub mod pack;

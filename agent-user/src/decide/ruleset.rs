@@ -149,6 +149,10 @@ impl RuleSet {
         Slots::new(event, &self.paths)
     }
 
+    pub(super) fn lists(&self) -> &BTreeMap<String, Arc<Set>> {
+        &self.lists
+    }
+
     pub fn grants(&self) -> &[Grant] {
         &self.grants
     }

@@ -12,13 +12,15 @@ mod fields;
 mod lex;
 mod parse;
 mod program;
+mod show;
 mod slots;
 
 pub(crate) use eval::glob;
 pub use eval::{Absent, BUDGET, Context, Grant, evaluate};
-pub use fields::{FIELDS, Type, is_entity, is_known, nearest, suggest};
+pub use fields::{FIELDS, Type, is_entity, is_known, nearest, suggest, type_of};
 pub use parse::{Comparison, Expr, Function, fields as read_fields, parse};
 pub use program::{Compiler, Node, Set};
+pub use show::terms;
 pub use slots::{Fact, Paths, Slot, Slots};
 
 use std::fmt;

@@ -87,13 +87,13 @@ pub enum Function {
 use Type::{Any, Bool, List, Number as Num, Text as Txt};
 
 /// A function as rules call it.
-struct Signature {
-    name: &'static str,
-    function: Function,
+pub(super) struct Signature {
+    pub(super) name: &'static str,
+    pub(super) function: Function,
     /// What it takes; a method's receiver stands first.
     takes: &'static [&'static [Type]],
     gives: Type,
-    method: bool,
+    pub(super) method: bool,
 }
 
 const TEXT: &[Type] = &[Txt];
@@ -111,7 +111,7 @@ const fn function(name: &'static str, function: Function, takes: &'static [&'sta
     Signature { name, function, takes, gives, method: false }
 }
 
-const FUNCTIONS: &[Signature] = &[
+pub(super) const FUNCTIONS: &[Signature] = &[
     method("startsWith", Function::StartsWith, &[TEXT, TEXT], Bool),
     method("endsWith", Function::EndsWith, &[TEXT, TEXT], Bool),
     method("contains", Function::Contains, &[HOLDER, ANYTHING], Bool),

@@ -23,18 +23,18 @@ impl fmt::Display for Warning {
 const FRAMEWORKS: [&str; 8] = ["api:", "llm:", "asi:", "atlas:", "attack:", "cwe:", "threat:", "pack:"];
 
 /// Bytes that one key of a block takes at most, as measured by `cargo xtask bench policy`.
-fn bytes_per_key(block: &Block) -> usize {
+pub fn bytes_per_key(block: &Block) -> usize {
     const ENTRY: usize = 96;
     ENTRY
         + match block {
-            Block::Count { over, .. } => 16 * (*over as usize + 1).min(256),
+            Block::Count { over, .. } => 8 * (*over as usize + 1).min(4096),
             Block::Sum { .. } => 16 * 256,
             Block::Distinct { over, .. } => 16 * (*over as usize + 1).min(4096),
             Block::Sequence { steps, .. } => 16 * steps.len(),
             Block::Needs { .. } => 8 * 64,
             Block::Then { .. } => 2048,
             Block::Owned { .. } => 128,
-            Block::Flow { .. } => 24 * 4096,
+            Block::Flow { .. } => 40 * 4096,
             Block::Drift { .. } => 48 * 64,
         }
 }

@@ -19,7 +19,7 @@ use super::ruleset::excepted;
 use super::{RuleRef, Severity};
 use crate::base::{Timestamp, Value};
 
-pub use lint::{Warning, lint};
+pub use lint::{Warning, bytes_per_key, lint};
 pub use operation::{Operation, Pattern, Source, Target};
 pub(crate) use read::moment;
 pub use read::{duration, read};
@@ -176,6 +176,23 @@ pub enum Block {
     Owned { object: String, by: String, unknown: bool, learn: Duration },
     Flow { from: Condition, to: Condition, within: Duration, overlap: usize, kind: Match, not_from: Vec<String> },
     Drift { of: String, key: Vec<String>, learn: Duration, alert: Drift },
+}
+
+impl Block {
+    /// As a rule file names it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Block::Count { .. } => "count",
+            Block::Distinct { .. } => "distinct",
+            Block::Sum { .. } => "sum",
+            Block::Sequence { .. } => "sequence",
+            Block::Needs { .. } => "needs",
+            Block::Then { .. } => "then",
+            Block::Owned { .. } => "owned",
+            Block::Flow { .. } => "flow",
+            Block::Drift { .. } => "drift",
+        }
+    }
 }
 
 /// Which traces of a content `flow` compares.

@@ -1,20 +1,21 @@
 //! `agentward rules …`: authoring without root, kernel or daemon.
 //!
-//! Exit codes: 0 all is well, 1 a test failed or an alert was lost, 2 a file cannot be used.
+//! Exit codes: 0 all is well, 1 a test or an expectation failed or an alert was lost, 2 a file cannot be used.
+
+mod explain;
+mod import;
+mod trials;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Instant;
 
-use super::input::each_observation;
 use super::{Failure, Format, Outcome};
 use crate::base::Value;
-use crate::decide::pack::{Fault, Pack, Rule, lint, read};
-use crate::decide::{Alert, RuleSet, builtin, trial};
+use crate::decide::pack::{Fault, Pack, lint, read};
+use crate::decide::{RuleSet, builtin, trial};
 use crate::deliver::line::printable;
-use crate::pipeline::{Output, Pipeline};
 
 #[derive(clap::Subcommand)]
 pub(super) enum Command {
@@ -36,13 +37,8 @@ pub(super) enum Command {
         #[arg(long)]
         markdown: bool,
     },
-    /// Show why a rule exists, what it reads, and what to do.
-    Explain {
-        /// Rule id.
-        rule: String,
-        #[command(flatten)]
-        files: Files,
-    },
+    /// Show why a rule exists, what it reads, and what to do; with events or a recording, why it did or did not fire on them.
+    Explain(explain::Arguments),
     /// Tidy the layout of rule files in place; what they say stays.
     Fmt {
         #[arg(required = true, value_name = "PATH")]
@@ -56,23 +52,19 @@ pub(super) enum Command {
         /// Rule id.
         id: String,
     },
-    /// What the rules would have raised on recordings.
-    Backtest {
-        #[command(flatten)]
-        files: Files,
-        /// Recordings.
-        #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
-        on: Vec<PathBuf>,
-    },
+    /// What the rules would have raised on recordings: alerts, groups, cost and state of each rule.
+    Backtest(trials::Arguments),
     /// Alerts that one set of rules raises on recordings and another does not.
     Diff {
         old: PathBuf,
         new: PathBuf,
-        #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
+        #[arg(long, alias = "from", required = true, num_args = 1.., value_name = "FILE")]
         on: Vec<PathBuf>,
         #[arg(long, value_enum, default_value = "text")]
         format: Format,
     },
+    /// Print Sigma rules (YAML) as a pack.
+    Import(import::Arguments),
 }
 
 #[derive(clap::Args)]
@@ -90,11 +82,12 @@ pub(super) fn run(command: &Command) -> Outcome {
         Command::Test { files, junit } => test(files, junit.as_deref()),
         Command::List { files, markdown: true } => markdown(files),
         Command::List { files, markdown: false } => list(files),
-        Command::Explain { rule, files } => explain(rule, files),
+        Command::Explain(arguments) => explain::run(arguments),
         Command::Fmt { paths, check } => tidy(paths, *check),
         Command::New { id } => new(id),
-        Command::Backtest { files, on } => backtest(files, on),
-        Command::Diff { old, new, on, format } => diff(old, new, on, *format),
+        Command::Backtest(arguments) => trials::backtest(arguments),
+        Command::Diff { old, new, on, format } => trials::diff(old, new, on, *format),
+        Command::Import(arguments) => import::run(arguments),
     }
 }
 
@@ -239,7 +232,7 @@ fn test(files: &Files, junit: Option<&Path>) -> Outcome {
                 failed += 1
             }
             let name = format!("{}: {}", rule.reference.id, case.name);
-            let reason = format!("expected {} alerts, found {}", outcome.expected, outcome.found);
+            let reason = outcome.reason();
             match files.format {
                 Format::Json => println!(
                     "{}",
@@ -250,6 +243,7 @@ fn test(files: &Files, junit: Option<&Path>) -> Outcome {
                         ("expected", count(outcome.expected)),
                         ("found", count(outcome.found)),
                         ("line", count(case.line)),
+                        ("reason", if ok { Value::Null } else { Value::text(reason.as_str()) }),
                     ])
                     .to_json()
                 ),
@@ -275,6 +269,21 @@ fn test(files: &Files, junit: Option<&Path>) -> Outcome {
         fs::write(path, text).map_err(|error| Failure::file(path, "write", &error))?;
     }
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// Refuses rules that fail their own tests, and names the first that does.
+#[cfg(feature = "live")]
+pub(super) fn passing(set: &RuleSet) -> Result<(), Failure> {
+    for rule in &set.rules {
+        for case in &rule.tests {
+            let outcome = trial::run(set, rule, case);
+            if !outcome.passed() {
+                let reason = outcome.reason();
+                return Err(Failure::Input(format!("the test `{}` of rule {} fails: {reason}", case.name, rule.reference.id)));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn xml(text: &str) -> String {
@@ -325,49 +334,6 @@ fn markdown(files: &Files) -> Outcome {
         println!();
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn explain(id: &str, files: &Files) -> Outcome {
-    let set = load(files)?;
-    let Some(rule) = set.rules.iter().find(|rule| &*rule.reference.id == id) else {
-        let near = set.rules.iter().min_by_key(|rule| strsim::damerau_levenshtein(&rule.reference.id, id));
-        let hint = near.map(|rule| format!("; did you mean {}?", rule.reference.id)).unwrap_or_default();
-        return Err(Failure::Input(format!("no rule is called {id}{hint}")));
-    };
-    let fields: Vec<Value> =
-        rule.when.iter().flat_map(|condition| &condition.fields).map(|field| Value::text(field.as_str())).collect();
-    let when = rule.when.as_ref().map_or("", |condition| condition.text.as_str());
-    match files.format {
-        Format::Json => println!(
-            "{}",
-            Value::map([
-                ("id", Value::Text(rule.reference.id.clone())),
-                ("title", Value::Text(rule.reference.title.clone())),
-                ("severity", Value::text(rule.severity.name())),
-                ("when", Value::text(when)),
-                ("fields", Value::List(fields.into())),
-                ("why", Value::Text(rule.why.clone())),
-                ("fix", Value::Text(rule.fix.clone())),
-            ])
-            .to_json()
-        ),
-        Format::Text => print_rule(rule, when),
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-fn print_rule(rule: &Rule, when: &str) {
-    println!("{} ({}, pack {} {})", rule.reference.title, rule.severity.name(), rule.reference.pack, rule.reference.version);
-    println!("  when   {when}");
-    if let Some(block) = &rule.block {
-        let shown = format!("{block:?}");
-        println!("  state  {}", shown.split([' ', '{']).next().unwrap_or_default().to_lowercase());
-    }
-    println!("  group  {}", rule.group.join(", "));
-    println!("  why    {}", rule.why);
-    println!("  fix    {}", rule.fix);
-    println!("  tags   {}", rule.tags.join(", "));
-    println!("  tests  {}", rule.tests.len());
 }
 
 /// Spaces at line ends go, runs of blank lines become one, the file ends with one line feed. Text inside `"""` and `'''` stays.
@@ -422,97 +388,6 @@ fn new(id: &str) -> Outcome {
         "[pack]\nname = \"my-agents\"\nversion = \"0.1.0\"\n\n[[rule]]\nid = \"{id}\"\ntitle = \"Refund above the limit\"\nseverity = \"high\"\nwhen = 'kind == \"api.request\" && effect == \"money\" && arg.amount > 500'\ntags = [\"api:API6\"]\nwhy = \"Refunds above 500 need a person.\"\nfix = \"Ask a person before the call.\"\n\n[[rule.test]]\nname = \"above\"\nevents = [{{ kind = \"api.request\", effect = \"money\", arg = {{ amount = 900 }} }}]\nalerts = 1\n\n[[rule.test]]\nname = \"below\"\nevents = [{{ kind = \"api.request\", effect = \"money\", arg = {{ amount = 90 }} }}]\nalerts = 0"
     );
     Ok(ExitCode::SUCCESS)
-}
-
-/// The final form of every alert that the rules raise on the recordings.
-fn alerts_on(set: &Arc<RuleSet>, recordings: &[PathBuf]) -> Result<(Vec<Alert>, u64), Failure> {
-    let mut alerts: indexmap::IndexMap<Arc<str>, Alert> = indexmap::IndexMap::new();
-    let mut steps = 0;
-    for recording in recordings {
-        let mut pipeline = Pipeline::new(set.clone());
-        let mut outputs = Vec::new();
-        let mut take = |outputs: &mut Vec<Output>| {
-            for output in outputs.drain(..) {
-                match output {
-                    Output::Alert(alert) => {
-                        alerts.insert(alert.uid.clone(), *alert);
-                    }
-                    Output::Step(step) => steps += u64::from(step.completed),
-                    Output::Exchange(_)
-                    | Output::Message(_)
-                    | Output::Odd { .. }
-                    | Output::Workflow(_)
-                    | Output::Panicked { .. } => {}
-                }
-            }
-        };
-        each_observation(recording, false, |observation| {
-            pipeline.push(observation, &mut outputs);
-            take(&mut outputs);
-            Ok(())
-        })?;
-        pipeline.finish(&mut outputs);
-        take(&mut outputs);
-    }
-    Ok((alerts.into_values().collect(), steps))
-}
-
-fn backtest(files: &Files, recordings: &[PathBuf]) -> Outcome {
-    let set = Arc::new(load(files)?);
-    let started = Instant::now();
-    let (alerts, steps) = alerts_on(&set, recordings)?;
-    for rule in &set.rules {
-        let own: Vec<&Alert> = alerts.iter().filter(|alert| alert.rule.id == rule.reference.id).collect();
-        let matches: u64 = own.iter().map(|alert| alert.count).sum();
-        match files.format {
-            Format::Json => println!(
-                "{}",
-                Value::map([
-                    ("rule", Value::Text(rule.reference.id.clone())),
-                    ("alerts", count(own.len())),
-                    ("matches", Value::int(i64::try_from(matches).unwrap_or(i64::MAX))),
-                ])
-                .to_json()
-            ),
-            Format::Text if !own.is_empty() => println!("{:>6} alerts {:>8} matches  {}", own.len(), matches, rule.reference.id),
-            Format::Text => {}
-        }
-    }
-    if files.format == Format::Text {
-        println!("{} alerts on {steps} steps in {} ms", alerts.len(), started.elapsed().as_millis());
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-fn diff(old: &Path, new: &Path, recordings: &[PathBuf], format: Format) -> Outcome {
-    let load = |path: &Path| -> Result<Arc<RuleSet>, Failure> {
-        let packs = read_packs(&[path.to_owned()])?;
-        Ok(Arc::new(RuleSet::join(packs).map_err(|faults| told(&faults))?))
-    };
-    // The uid holds the pack's version: what happened is compared, not by which version it was found.
-    let what = |alert: &Alert| (alert.rule.id.clone(), alert.group.to_json(), alert.action, alert.time);
-    let before = alerts_on(&load(old)?, recordings)?.0;
-    let after = alerts_on(&load(new)?, recordings)?.0;
-    let mut lost = 0;
-    for (sign, from, other) in [("-", &before, &after), ("+", &after, &before)] {
-        for alert in from.iter().filter(|alert| other.iter().all(|known| what(known) != what(alert))) {
-            lost += u32::from(sign == "-");
-            match format {
-                Format::Json => println!(
-                    "{}",
-                    Value::map([
-                        ("change", Value::text(if sign == "-" { "lost" } else { "gained" })),
-                        ("rule", Value::Text(alert.rule.id.clone())),
-                        ("action", Value::text(alert.action.to_string())),
-                        ("workflow", Value::text(alert.workflow.to_string())),
-                    ])
-                    .to_json()
-                ),
-                Format::Text => println!("{sign} {} {} {}", alert.rule.id, alert.workflow, alert.action),
-            }
-        }
-    }
-    Ok(if lost == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
 #[cfg(test)]
