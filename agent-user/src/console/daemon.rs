@@ -21,6 +21,9 @@ use crate::pipeline::{Output, Pipeline};
 
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(60);
 
+/// What rules remember is written so often: a daemon that is killed forgets no more than this.
+const SAVE_EVERY: Duration = Duration::from_secs(5 * 60);
+
 pub(super) struct Daemon {
     pipeline: Pipeline,
     outputs: Vec<Output>,
@@ -32,6 +35,9 @@ pub(super) struct Daemon {
     beaten: Timestamp,
     /// The evidence log's.
     checkpoint: PathBuf,
+    /// What rules remember, and when it was written.
+    memory: PathBuf,
+    saved: Timestamp,
 }
 
 impl Daemon {
@@ -54,22 +60,46 @@ impl Daemon {
         }
         let outbox =
             Outbox::start(journal, &folder, outlets).map_err(|error| Failure::file(&folder, "start the sinks", &error))?;
+        let hash = hash_key(&state)?;
+        let memory = state.join("rules.state");
+        let kept = match std::fs::read(&memory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            other => Some(other.map_err(|error| Failure::file(&memory, "read what rules remember", &error))?),
+        };
+        let (pipeline, readable) = Pipeline::remembering(rules, hash.clone(), kept.as_deref());
+        if !readable {
+            eprintln!("agentward: {}: written by another version; rules begin to remember anew", memory.display());
+        }
         Ok(Daemon {
-            pipeline: Pipeline::new(rules),
+            pipeline,
             outputs: Vec::new(),
-            redactor: Redactor::new(hash_key(&state)?, false),
+            redactor: Redactor::new(hash, false),
             palette: super::palette(),
             outbox,
             board,
             seen: Snapshot::default(),
             beaten: Timestamp::default(),
             checkpoint: config.evidence_dir().join("checkpoint"),
+            memory,
+            saved: Timestamp::default(),
         })
     }
 
     pub(super) fn set_rules(&mut self, rules: Arc<RuleSet>) {
         self.board.picture.set_rules(rules.clone());
         self.pipeline.set_rules(rules);
+    }
+
+    /// Rules that could not be taken over are an alert of their own: who relies on them must know that they do not judge.
+    pub(super) fn refused_rules(&mut self, now: Timestamp, reason: &str) {
+        const ID: &str = "agentward.rules-not-reloaded";
+        let uid = format!("{ID}-{}", now.0);
+        let matched = Value::map([("reason", Value::text(line::printable(reason)))]);
+        let json =
+            notice(ID, "Changed rules were not taken over; the last good ones go on judging", "medium", &uid, now.0, matched);
+        self.board.alert(&Arc::from(uid.as_str()), json.clone());
+        self.seen.alerts += 1;
+        self.outbox.send(Entry { kind: EntryKind::Alert, time: now.0, uid, revision: 0, json });
     }
 
     pub(super) fn observe(&mut self, observations: &mut Vec<Observation>) {
@@ -86,6 +116,20 @@ impl Daemon {
         self.board.picture.tick(now);
         self.publish();
         self.heartbeat(now);
+        if self.saved == Timestamp::default() {
+            self.saved = now;
+        }
+        if now.since(self.saved) >= SAVE_EVERY {
+            self.saved = now;
+            self.save();
+        }
+    }
+
+    /// A disk that fails must not end the daemon: what rules remember is then as old as the last time it could be written.
+    fn save(&self) {
+        if let Err(error) = private(&self.memory, &self.pipeline.memory()) {
+            eprintln!("agentward: {}: cannot be written: {error}", self.memory.display());
+        }
     }
 
     /// Once a minute. Whoever keeps these has checkpoints that a later rewriting of the evidence log cannot explain.
@@ -103,6 +147,7 @@ impl Daemon {
 
     /// End: what is open is concluded, what is queued is delivered once more.
     pub(super) fn finish(&mut self) {
+        self.save();
         self.pipeline.finish(&mut self.outputs);
         self.hand_on();
         self.outbox.stop();
@@ -190,6 +235,15 @@ impl Daemon {
             .collect();
         self.board.publish(&self.seen);
     }
+}
+
+/// Writes a file that only its owner may read, whole or not at all.
+fn private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let fresh = path.with_extension("new");
+    let mut file = std::fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&fresh)?;
+    file.write_all(bytes).and_then(|()| file.sync_all())?;
+    std::fs::rename(fresh, path)
 }
 
 fn limits(config: &Config) -> Limits {

@@ -98,13 +98,17 @@ fn open_console(settings: &super::web::Settings, board: &Arc<Board>) -> Result<(
     Ok(())
 }
 
-/// Bad rules change nothing: the last good set goes on judging.
+/// Bad rules change nothing: the last good set goes on judging. Rules that fail their own tests are bad rules.
 fn reload(source: &RuleSource, daemon: &mut Daemon) {
-    match super::rules::all_trusted(&source.rules).and_then(|()| rule_set(source)) {
+    let read = super::rules::all_trusted(&source.rules).and_then(|()| rule_set(source));
+    match read.and_then(|rules| super::rules::passing(&rules).map(|()| rules)) {
         Ok(rules) => {
             daemon.set_rules(Arc::new(rules));
             eprintln!("agentward: rules reloaded");
         }
-        Err(failure) => eprintln!("agentward: rules not reloaded, the last good ones stay: {failure}"),
+        Err(failure) => {
+            eprintln!("agentward: rules not reloaded, the last good ones stay: {failure}");
+            daemon.refused_rules(now(), &failure.to_string());
+        }
     }
 }
