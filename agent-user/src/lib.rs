@@ -19,6 +19,8 @@ pub mod correlate;
 pub mod decide;
 pub mod decode;
 pub mod deliver;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 pub mod pipeline;
 #[cfg(feature = "live")]
 pub mod probes;
