@@ -529,6 +529,26 @@ mod tests {
         assert_eq!(assembled.incomplete, [Incomplete::gap(&LossCause::RingFull)]);
     }
 
+    /// Frames before a hole stand, what it cut is none, and those after it whose beginning is certain are read.
+    #[test]
+    fn a_hole_in_each_kind_of_stream() {
+        for (kind, before, after, events) in [
+            ("text/event-stream", &b"data: a\n\nda"[..], &b"ta: b\n\ndata: c\n\n"[..], 2),
+            ("application/x-ndjson", b"{}\n{\"a", b"\":1}\n[]\n", 2),
+            ("application/grpc", b"\0\0\0\0\x01x\0\0", b"\0\0\x01y", 1),
+            ("application/vnd.amazon.eventstream", b"\0\0", b"\0\x10", 0),
+        ] {
+            let mut assembler = Assembler::new(&headers(&[("content-type", kind)]), Some(&[]), 0, &Budget::default());
+            let mut frames = Vec::new();
+            assembler.data(&Bytes::from_static(before), &mut frames);
+            assembler.gap(&LossCause::RingFull);
+            assembler.data(&Bytes::from_static(after), &mut frames);
+            let assembled = assembler.finish(&mut frames);
+            assert_eq!((assembled.events, frames.len()), (events, frames.len()), "{kind}: {frames:?}");
+            assert_eq!(assembled.incomplete, [Incomplete::gap(&LossCause::RingFull)], "{kind}");
+        }
+    }
+
     #[test]
     fn kept_bytes_at_the_edge() {
         let piece = Bytes::from(vec![b'x'; BODY_KEPT / 2]);

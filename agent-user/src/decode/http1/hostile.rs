@@ -127,6 +127,16 @@ fn limits_are_named_and_neighbours_do_not_notice() {
 }
 
 #[test]
+fn an_answer_whose_head_never_ends() {
+    let head = [&b"HTTP/1.1 200 OK\r\n"[..], &b"A: b\r\n".repeat(HEAD_BYTES / 6)].concat();
+    let said = run(&[(Direction::Out, GET.to_vec()), (Direction::In, head)]);
+    let [exchange] = exchanges(&said).collect::<Vec<_>>()[..] else { panic!("one exchange, not {said:?}") };
+    assert_eq!(exchange.response.as_ref().map(|response| response.status), Some(200));
+    assert_eq!(exchange.incomplete, [Incomplete::HEADERS_UNKNOWN, Incomplete::RESPONSE_CUT]);
+    assert!(exchange.anomalies.contains(&LIMIT_HEAD));
+}
+
+#[test]
 fn interim_answers_at_the_edge() {
     let named = |count: usize| {
         let answers = [&b"HTTP/1.1 103 Early\r\n\r\n".repeat(count), OK].concat();

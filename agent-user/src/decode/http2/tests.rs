@@ -182,7 +182,9 @@ fn what_two_readers_may_read_differently_is_named() {
 #[test]
 fn malformed_frames_are_named_and_survived() {
     let fine = "x1 http/2/3: GET https://a.example/p?q=1 => 200";
-    let cases: [(Vec<u8>, &str); 10] = [
+    let cases: [(Vec<u8>, &str); 12] = [
+        (frame(1, 0x0d, 1, &[200, 0x82]), "out ~http2.malformed_frame 0"),
+        (frame(9, 4, 1, &[0x82]), "x2 http/2/1: - => - !headers_unknown !request_missing !response_missing"),
         (frame(3, 0, 1, &[0, 0, 0]), "out ~http2.malformed_frame 0"),
         (frame(4, 0, 0, &[0; 5]), "out ~http2.malformed_frame 0"),
         (frame(4, 1, 0, &[0; 6]), "out ~http2.malformed_frame 0"),

@@ -487,6 +487,7 @@ mod tests {
             check(text, text, &[]);
         }
         check(" { \"a\" :\t[ 1 ,\r\n2 ] } ", r#"{"a":[1,2]}"#, &[]);
+        check(r#""\"\\\/\b\f\n\r\t\u0041""#, r#""\"\\/\u0008\u000c\n\r\tA""#, &[]);
         check(r#""\u00e9\n\ud83d\ude00\/""#, "\"\u{e9}\\n\u{1f600}/\"", &[]);
         for text in [
             "",
