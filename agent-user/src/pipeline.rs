@@ -61,10 +61,12 @@ pub struct Pipeline {
 
 impl Pipeline {
     pub fn new(rules: Arc<RuleSet>) -> Pipeline {
+        let mut understand = Understand::default();
+        understand.set_sources(rules.identities());
         Pipeline {
             reassemble: Reassemble::default(),
             decode: Decode::default(),
-            understand: Understand::default(),
+            understand,
             correlate: Correlate::default(),
             decide: Decide::default(),
             rules,
@@ -98,6 +100,7 @@ impl Pipeline {
 
     /// Later steps are judged by `rules`.
     pub fn set_rules(&mut self, rules: Arc<RuleSet>) {
+        self.understand.set_sources(rules.identities());
         self.rules = rules;
     }
 

@@ -5,3 +5,4 @@ mod expressions;
 mod hostile;
 mod oracle;
 mod packs;
+mod recorded;

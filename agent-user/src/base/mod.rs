@@ -1,6 +1,7 @@
 //! Shared nouns: time, ids, loss, limits, secret content, plain values. No logic of any stage lives here.
 
 pub mod anomaly;
+pub(crate) mod glob;
 pub mod id;
 pub mod limits;
 pub mod loss;

@@ -10,6 +10,7 @@ use super::index::Index;
 use super::lang::{Compiler, Context, Grant, Node, Paths, Set, Slots, evaluate, glob, nearest};
 use super::pack::{Block, Exception, Fault, Mode, NamedList, Operation, Pack, Pattern, Rule, Target};
 use crate::base::Value;
+use crate::understand::{HostSources, Source};
 
 /// Rules that judge together.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +18,7 @@ pub struct RuleSet {
     pub rules: Vec<Arc<Rule>>,
     lists: BTreeMap<String, Arc<Set>>,
     pub(super) grants: Vec<Grant>,
+    identities: Arc<[HostSources]>,
     operations: Operations,
     pub(super) paths: Paths,
     index: Index,
@@ -47,9 +49,11 @@ impl RuleSet {
         set.lists = joined_lists(&packs);
         let mut seen: BTreeMap<Arc<str>, String> = BTreeMap::new();
         let mut filters = Vec::new();
+        let mut identities = Vec::new();
         for pack in packs {
             set.operations.prepend(pack.operations);
             set.grants.extend(pack.grants);
+            identities.splice(0..0, pack.identities);
             filters.extend(pack.filters);
             set.packs.push((pack.name, pack.version, pack.hash));
             for rule in pack.rules {
@@ -83,6 +87,8 @@ impl RuleSet {
         if !faults.is_empty() {
             return Err(faults);
         }
+        set.operations.fill_paths(&mut identities);
+        set.identities = identities.into();
         set.compile();
         Ok(set)
     }
@@ -98,6 +104,7 @@ impl RuleSet {
             lists: self.lists.clone(),
             grants: self.grants.clone(),
             operations: self.operations.clone(),
+            identities: self.identities.clone(),
             packs: self.packs.clone(),
             ..RuleSet::default()
         };
@@ -153,6 +160,11 @@ impl RuleSet {
         &self.lists
     }
 
+    /// Where requests say who acts.
+    pub fn identities(&self) -> Arc<[HostSources]> {
+        self.identities.clone()
+    }
+
     pub fn grants(&self) -> &[Grant] {
         &self.grants
     }
@@ -180,6 +192,31 @@ struct Operations {
 }
 
 impl Operations {
+    /// Variables of the path are those of the operations of that host.
+    fn fill_paths(&self, identities: &mut [HostSources]) {
+        for host in identities {
+            let templates: Vec<Vec<String>> = self
+                .all
+                .iter()
+                .filter_map(|operation| match &operation.pattern {
+                    Pattern::Http { host: named, path, .. }
+                        if *named == host.host || glob(named.as_bytes(), host.host.as_bytes()) =>
+                    {
+                        Some(path.clone())
+                    }
+                    Pattern::Http { .. } | Pattern::Inferred(_) => None,
+                })
+                .collect();
+            let all = [&mut host.user, &mut host.tenant, &mut host.agent, &mut host.scopes];
+            for source in all.into_iter().flatten() {
+                if let Source::Path { name, templates: known } = source {
+                    let variable = format!("{{{name}}}");
+                    known.extend(templates.iter().filter(|template| template.contains(&variable)).cloned());
+                }
+            }
+        }
+    }
+
     fn prepend(&mut self, operations: Vec<Operation>) {
         self.all.splice(0..0, operations);
         self.exact.clear();

@@ -56,7 +56,7 @@ pub(super) fn body(headers: &[Header], body: &Body) -> Option<Value> {
 }
 
 /// `a=1&b=x%20y` (WHATWG URL, application/x-www-form-urlencoded).
-fn form(text: &str) -> Vec<(Arc<str>, Value)> {
+pub(super) fn form(text: &str) -> Vec<(Arc<str>, Value)> {
     let decode = |part: &str| percent_encoding::percent_decode_str(&part.replace('+', " ")).decode_utf8_lossy().into_owned();
     let pairs = text.split('&').filter(|pair| !pair.is_empty());
     pairs

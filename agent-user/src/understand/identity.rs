@@ -41,9 +41,30 @@ pub(super) fn of(headers: &[Header], hash: &KeyedHash) -> Identity {
         identity.tenant_conflict = token.value != header.value;
     }
     identity.tenant = before.or(tenant);
+    if let Some(baggage) = text(headers, "baggage") {
+        carried(&baggage, &mut identity);
+    }
     identity.agent_framework = text(headers, "user-agent").and_then(|agent| framework(&agent));
     identity.traceparent = text(headers, "traceparent").map(Arc::from);
     identity
+}
+
+/// W3C Baggage: whoever took part may have written it, so it names a user or tenant only where nothing else does.
+fn carried(baggage: &str, identity: &mut Identity) {
+    const USER: [&str; 5] = ["enduser.id", "user.id", "user_id", "userid", "user"];
+    const TENANT: [&str; 4] = ["tenant.id", "tenant_id", "tenantid", "tenant"];
+    for member in baggage.split(',') {
+        let Some((name, value)) = member.split(';').next().and_then(|member| member.split_once('=')) else { continue };
+        let name = name.trim().to_ascii_lowercase();
+        let value = percent_encoding::percent_decode_str(value.trim()).decode_utf8_lossy().into_owned();
+        let claim =
+            || Claim { value: value.as_str().into(), source: format!("baggage:{name}").into(), confidence: Confidence::Guessed };
+        if !value.is_empty() && USER.contains(&name.as_str()) && identity.user.is_none() {
+            identity.user = Some(claim());
+        } else if !value.is_empty() && TENANT.contains(&name.as_str()) && identity.tenant.is_none() {
+            identity.tenant = Some(claim());
+        }
+    }
 }
 
 fn text(headers: &[Header], name: &str) -> Option<String> {
@@ -66,9 +87,12 @@ fn named(headers: &[Header], names: &[&str], claim: &mut Option<Claim>) {
 fn authorization(identity: &mut Identity, value: &str, hash: &KeyedHash) {
     let (scheme, credential) = value.split_once(' ').unwrap_or(("", value));
     let credential = credential.trim();
-    identity.credential = Some(hash.label(credential.as_bytes()).into());
+    // AWS Signature Version 4 signs each request anew; the key id is what stays.
+    let constant = credential.split_once("Credential=").filter(|_| scheme.starts_with("AWS4-")).map(|(_, rest)| rest);
+    let constant = constant.and_then(|rest| rest.split(['/', ',']).next()).unwrap_or(credential);
+    identity.credential = Some(hash.label(constant.as_bytes()).into());
     match scheme.to_ascii_lowercase().as_str() {
-        "bearer" => bearer(identity, credential),
+        "bearer" | "dpop" => bearer(identity, credential),
         "basic" => {
             let decoded = STANDARD.decode(credential).unwrap_or_default();
             let user = String::from_utf8_lossy(&decoded).split(':').next().unwrap_or_default().to_owned();
@@ -80,14 +104,22 @@ fn authorization(identity: &mut Identity, value: &str, hash: &KeyedHash) {
     }
 }
 
-/// The claims of a JWT (RFC 7519), signature unchecked.
-fn bearer(identity: &mut Identity, token: &str) {
+/// The claims of the bearer token of a request, where it is a JWT.
+pub(super) fn claims(headers: &[Header]) -> Option<Value> {
+    let value = text(headers, "authorization")?;
+    let (scheme, token) = value.split_once(' ')?;
+    payload(token.trim()).filter(|_| scheme.eq_ignore_ascii_case("bearer") || scheme.eq_ignore_ascii_case("dpop"))
+}
+
+/// What a JWT says (RFC 7519), signature unchecked.
+fn payload(token: &str) -> Option<Value> {
     let mut parts = token.split('.');
-    let (Some(_), Some(payload), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else { return };
-    let Some(claims) = URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok().and_then(|bytes| json::parse(&bytes).value)
-    else {
-        return;
-    };
+    let (Some(_), Some(payload), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else { return None };
+    URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok().and_then(|bytes| json::parse(&bytes).value)
+}
+
+fn bearer(identity: &mut Identity, token: &str) {
+    let Some(claims) = payload(token) else { return };
     let word = |name: &str| claims.get(name).and_then(Value::as_str).map(Arc::<str>::from);
     let claim = |name: &str| {
         word(name).map(|value| Claim { value, source: format!("jwt:/{name}").into(), confidence: Confidence::Claimed })
@@ -157,6 +189,29 @@ mod tests {
         assert_eq!(token.scopes.iter().map(|scope| &**scope).collect::<Vec<_>>(), ["orders:read", "refunds"]);
         assert_eq!(token.act.iter().map(|actor| &**actor).collect::<Vec<_>>(), ["agent-a", "agent-b"]);
         assert!(token.delegated);
+    }
+
+    #[test]
+    fn the_key_id_of_a_signature_is_the_credential() {
+        let hash = KeyedHash::new([0; 16]);
+        let signed = |signature: &str| {
+            let value = format!(
+                "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20260101/eu-west-1/bedrock/aws4_request, SignedHeaders=host, Signature={signature}"
+            );
+            of(&headers(&[("authorization", &value)]), &hash).credential
+        };
+        assert_eq!(signed("aa"), signed("bb"));
+        assert_eq!(signed("aa").as_deref(), Some(&*hash.label(b"AKIDEXAMPLE")));
+    }
+
+    #[test]
+    fn baggage_is_the_last_to_be_asked() {
+        let hash = KeyedHash::new([0; 16]);
+        let carried = of(&headers(&[("baggage", "a=b, user.id=u%201;p=1, tenant=t")]), &hash);
+        assert_eq!(carried.user.as_ref().map(|user| (&*user.value, user.confidence)), Some(("u 1", Confidence::Guessed)));
+        assert_eq!(carried.tenant.map(|tenant| tenant.value).as_deref(), Some("t"));
+        let named = of(&headers(&[("x-user-id", "u-2"), ("baggage", "user.id=u-1")]), &hash);
+        assert_eq!(named.user.map(|user| user.value).as_deref(), Some("u-2"));
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod ownership;
 mod retry;
 mod rpc;
 mod socket;
+mod sources;
 mod stage;
 pub(crate) mod words;
 
@@ -19,6 +20,7 @@ use crate::base::{ActionId, ExchangeId, Incomplete, ProcessKey, Sensitive, Times
 use crate::decode::Exchange;
 use crate::reassemble::{Fact, Flow};
 
+pub use sources::{HostSources, Source};
 pub use stage::Understand;
 
 /// What kind of step this is; the names are those of rules (`kind`).

@@ -8,6 +8,7 @@ use super::ownership::Owners;
 use super::retry::Retries;
 use super::rpc::{self, Protocol};
 use super::socket::{self, Said, Socket};
+use super::sources::{Asked, HostSources};
 use super::{Action, Draft, Effect, Kind, Llm, Tool, api, identity, words};
 use crate::base::limits::OPEN_ACTIONS;
 use crate::base::{ActionId, Direction, ExchangeId, Incomplete, KeyedHash, Sensitive, Timestamp, Value};
@@ -27,6 +28,8 @@ pub struct Understand {
     tools: HashMap<(Arc<str>, Arc<str>), Arc<str>>,
     owners: Owners,
     retries: Retries,
+    /// Of the vocabulary, the more particular first.
+    sources: Arc<[HostSources]>,
     /// Calls whose server asked the user something, until they are sent again with the answer.
     held: BTreeMap<String, Box<Action>>,
     /// Connections that carry a model API, until they close.
@@ -65,9 +68,15 @@ impl Understand {
             tools: HashMap::new(),
             owners: Owners::default(),
             retries: Retries::default(),
+            sources: Arc::default(),
             held: BTreeMap::new(),
             sockets: BTreeMap::new(),
         }
+    }
+
+    /// Later requests of these hosts say by these sources who acts.
+    pub fn set_sources(&mut self, sources: Arc<[HostSources]>) {
+        self.sources = sources;
     }
 
     pub fn push(&mut self, event: HttpEvent, out: &mut Vec<Draft>) {
@@ -123,6 +132,11 @@ impl Understand {
         }
         let empty = Value::Null;
         let value = body.as_ref().unwrap_or(&empty);
+        if let Some(host) = self.sources.iter().find(|known| known.speaks_of(&request.host)) {
+            let claims = identity::claims(&request.headers);
+            let asked = Asked { request, flow, body: value, claims, inbound: action.inbound };
+            host.apply(&mut action.identity, &asked);
+        }
         // The serving side of a model call is an ordinary request that came in: the decisions are its caller's.
         if let Some(dialect) = Dialect::of(&request.method, &request.path, value).filter(|_| !action.inbound) {
             return self.model_request(dialect, action, request, value, id, out);

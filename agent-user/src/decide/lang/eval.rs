@@ -9,6 +9,7 @@ use super::parse::{Comparison, Function};
 use super::program::{Node, Set};
 use super::slots::{Fact, Slots};
 use crate::base::Value;
+pub(crate) use crate::base::glob::matches as glob;
 use crate::base::shapes;
 use crate::base::value::Number;
 use crate::decode::json;
@@ -512,31 +513,6 @@ fn in_network(address: IpAddr, network: &str) -> bool {
     let bits: u32 = bits.parse().unwrap_or(width).min(width);
     let mask = if bits == 0 { 0 } else { u128::MAX << (128 - bits) };
     width == base_width && address & mask == base & mask
-}
-
-/// `*` any text, `?` any byte. Linear in the text for each star.
-pub(crate) fn glob(text: &[u8], pattern: &[u8]) -> bool {
-    let (mut at, mut in_pattern) = (0, 0);
-    let mut star = None;
-    while at < text.len() {
-        match pattern.get(in_pattern) {
-            Some(b'*') => {
-                star = Some((at, in_pattern));
-                in_pattern += 1;
-            }
-            Some(byte) if *byte == b'?' || *byte == text[at] => {
-                at += 1;
-                in_pattern += 1;
-            }
-            _ => {
-                let Some((from, star_at)) = star else { return false };
-                star = Some((from + 1, star_at));
-                at = from + 1;
-                in_pattern = star_at + 1;
-            }
-        }
-    }
-    pattern[in_pattern..].iter().all(|byte| *byte == b'*')
 }
 
 /// Shannon entropy of the bytes, in bits.

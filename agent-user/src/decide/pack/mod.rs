@@ -18,6 +18,7 @@ use super::lang::{Expr, Grant, Node};
 use super::ruleset::excepted;
 use super::{RuleRef, Severity};
 use crate::base::{Timestamp, Value};
+use crate::understand::HostSources;
 
 pub use lint::{Warning, bytes_per_key, lint};
 pub use operation::{Operation, Pattern, Source, Target};
@@ -51,6 +52,7 @@ pub struct Pack {
     pub requires: Vec<(String, Fault)>,
     pub lists: BTreeMap<String, NamedList>,
     pub operations: Vec<Operation>,
+    pub identities: Vec<HostSources>,
     pub grants: Vec<Grant>,
     pub filters: Vec<Filter>,
     pub rules: Vec<Rule>,

@@ -51,14 +51,12 @@ pub(super) struct RawOperation {
     pub(super) returns: BTreeMap<String, Spanned<String>>,
 }
 
-/// Which of the sources that were found names the user, tenant and agent of a host. Sources are read in a fixed order of trust;
-/// the keys are accepted so that a pack can state what it expects.
+/// Where requests of a host say who acts: sources in the order in which they are asked.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawIdentity {
     #[serde(rename = "for")]
-    #[expect(dead_code, reason = "sources are read for every host")]
-    pub(super) host: String,
+    pub(super) host: Spanned<String>,
     #[serde(default)]
     pub(super) user: Vec<Spanned<String>>,
     #[serde(default)]

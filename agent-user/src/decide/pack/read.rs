@@ -15,6 +15,7 @@ use crate::base::{Timestamp, Value};
 use crate::decide::lang::{Expr, Grant, Node, is_known, nearest, parse, read_fields, suggest};
 use crate::decide::step::ANSWER_FIELDS;
 use crate::decide::{RuleRef, Severity};
+use crate::understand::{HostSources, Source};
 
 /// Effects that rules and vocabularies speak of.
 pub(super) const EFFECTS: [&str; 8] = ["read", "write", "delete", "money", "admin", "egress", "approve", "exec"];
@@ -80,8 +81,12 @@ pub fn read(file: &str, text: &str) -> Result<Pack, Vec<Fault>> {
             Err(mut found) => faults.append(&mut found),
         }
     }
+    let mut identities = Vec::new();
     for identity in &raw.identity {
-        faults.extend(reader.identity(identity));
+        match reader.identity(identity) {
+            Ok(sources) => identities.push(sources),
+            Err(mut found) => faults.append(&mut found),
+        }
     }
     let mut filters = Vec::new();
     for filter in raw.filter {
@@ -128,6 +133,7 @@ pub fn read(file: &str, text: &str) -> Result<Pack, Vec<Fault>> {
         requires,
         lists,
         operations,
+        identities,
         grants,
         filters,
         rules,
@@ -183,24 +189,53 @@ impl Reader<'_> {
             .collect()
     }
 
-    fn identity(&self, raw: &super::raw::RawIdentity) -> Vec<Fault> {
-        const SOURCES: [&str; 5] = ["jwt", "header", "path", "proc", "query"];
+    fn identity(&self, raw: &super::raw::RawIdentity) -> Result<HostSources, Vec<Fault>> {
         let mut faults = Vec::new();
-        for source in raw.user.iter().chain(&raw.tenant).chain(&raw.agent).chain(&raw.scopes) {
-            let front = source.get_ref().split_once(':').map(|(front, _)| front);
-            if !front.is_some_and(|front| SOURCES.contains(&front)) {
-                let hint = nearest(source.get_ref(), SOURCES.iter().copied()).map(|near| format!("; did you mean `{near}:…`?"));
-                let hint = hint.unwrap_or_else(|| "; one of jwt:, header:, path:, query:, proc:".into());
-                faults.push(self.fault(source.span().start, format!("unknown source `{}`{hint}", source.get_ref())));
-            }
-        }
+        let mut sources = |written: &[Spanned<String>]| -> Vec<Source> {
+            written.iter().filter_map(|source| self.source(source).map_err(|fault| faults.push(fault)).ok()).collect()
+        };
+        let (user, tenant) = (sources(&raw.user), sources(&raw.tenant));
+        let (agent, scopes) = (sources(&raw.agent), sources(&raw.scopes));
+        let mut trusted = Vec::new();
         for network in &raw.trust_headers_from {
-            let address = network.get_ref().split('/').next().unwrap_or_default();
-            if address.parse::<std::net::IpAddr>().is_err() {
-                faults.push(self.fault(network.span().start, "a network is such as `10.2.0.0/16`"));
+            match parse_network(network.get_ref()) {
+                Some(network) => trusted.push(network),
+                None => faults.push(self.fault(network.span().start, "a network is such as `10.2.0.0/16`")),
             }
         }
-        faults
+        if raw.host.get_ref().trim().is_empty() {
+            faults
+                .push(self.fault(raw.host.span().start, "`for` names a host, for example `api.example.com` or `*.corp.example`"));
+        }
+        let host = raw.host.get_ref().clone();
+        if faults.is_empty() { Ok(HostSources { host, user, tenant, agent, scopes, trusted }) } else { Err(faults) }
+    }
+
+    /// `jwt:/sub`, `header:x-forwarded-user`, `path:tenant`, `query:user`, `body:/user_id`, `proc:exe`.
+    fn source(&self, written: &Spanned<String>) -> Result<Source, Fault> {
+        const SOURCES: [&str; 6] = ["jwt", "header", "path", "query", "body", "proc"];
+        let (text, at) = (written.get_ref(), written.span().start);
+        let (front, rest) = text.split_once(':').unwrap_or((text, ""));
+        let pointer = || {
+            let fault = || self.fault(at, format!("a pointer begins with a slash; did you mean `{front}:/{rest}`?"));
+            if rest.starts_with('/') { Ok(rest.to_owned()) } else { Err(fault()) }
+        };
+        if rest.is_empty() && SOURCES.contains(&front) {
+            return Err(self.fault(at, format!("`{front}:` names nothing; for example `jwt:/sub` or `header:x-forwarded-user`")));
+        }
+        match front {
+            "jwt" => Ok(Source::Jwt(pointer()?)),
+            "body" => Ok(Source::Body(pointer()?)),
+            "header" => Ok(Source::Header(rest.to_ascii_lowercase())),
+            "query" => Ok(Source::Query(rest.into())),
+            "path" => Ok(Source::Path { name: rest.into(), templates: Vec::new() }),
+            "proc" => Ok(Source::Process),
+            _ => {
+                let hint = nearest(text, SOURCES.iter().copied()).map(|near| format!("; did you mean `{near}:…`?"));
+                let hint = hint.unwrap_or_else(|| "; one of jwt:, header:, path:, query:, body:, proc:".into());
+                Err(self.fault(at, format!("unknown source `{text}`{hint}")))
+            }
+        }
     }
 
     /// `name = [...]`, or a table with `values` and `merge = "append"`.
@@ -751,6 +786,15 @@ fn day_end(text: &str) -> Option<i64> {
     let date: jiff::civil::Date = text.get(..10)?.parse().ok()?;
     let midnight = date.tomorrow().ok()?.to_datetime(jiff::civil::Time::midnight());
     Some(jiff::tz::TimeZone::UTC.to_timestamp(midnight).ok()?.as_second())
+}
+
+/// An address with the length of its prefix; without one, the address alone.
+fn parse_network(text: &str) -> Option<(std::net::IpAddr, u8)> {
+    let (address, length) = text.split_once('/').map_or((text, None), |(address, length)| (address, Some(length)));
+    let address: std::net::IpAddr = address.parse().ok()?;
+    let most = if address.is_ipv4() { 32 } else { 128 };
+    let length = length.map_or(Some(most), |length| length.parse().ok())?;
+    (length <= most).then_some((address, length))
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -1,0 +1,178 @@
+//! Packs on recorded traffic, where a step is judged twice: when it is asked and when it is answered.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use agent_tests::scenes::alerts;
+use agentward::decide::RuleSet;
+use agentward::decide::pack::read;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
+
+const VOCABULARY: &str = r#"
+[pack]
+name = "bank"
+version = "1"
+
+[[operation]]
+id = "transfer.create"
+match = "POST api.bank.example/v1/tenants/{tenant}/transfers"
+effect = "money"
+object = { type = "account", id = "body:/from", tenant = "path:tenant" }
+arg = { amount = "body:/amount number", payee = "body:/to" }
+
+[[operation]]
+id = "approval.grant"
+match = "mcp:elicitation"
+effect = "approve"
+arg = { decision = "result:/action", amount = "result:/content/amount number", payee = "result:/content/payee" }
+
+[[operation]]
+id = "crm.export"
+match = "GET crm.bank.example/export"
+effect = "read"
+
+[[identity]]
+for = "api.bank.example"
+user = ["header:x-forwarded-user", "jwt:/sub"]
+tenant = ["jwt:/tid", "path:tenant"]
+agent = ["jwt:/act/sub"]
+scopes = ["jwt:/scp"]
+trust_headers_from = ["10.2.0.0/16"]
+"#;
+
+/// One agent's traffic, a second from call to call.
+#[derive(Default)]
+struct Traffic {
+    lines: String,
+    second: u64,
+}
+
+impl Traffic {
+    fn record(&mut self, mut record: Value) {
+        record["ts"] = json!(1_790_000_000_000_000_000_u64 + self.second * 1_000_000_000);
+        record["pid"] = json!(7);
+        writeln!(self.lines, "{record}").expect("writing to a String cannot fail");
+        self.second += 1;
+    }
+
+    fn chunk(&mut self, conn: &str, dir: &str, source: &str, peer: &str, role: &str, text: &str) {
+        let mut record = json!({"kind": "chunk", "tid": 7, "conn": conn, "dir": dir, "source": source, "text": text});
+        if source != "stdio" {
+            record["peer"] = json!(peer);
+            record["role"] = json!(role);
+        }
+        self.record(record);
+    }
+
+    /// A call over a connection of its own, with its answer.
+    fn call(mut self, line: &str, headers: &str, body: &str, status: u16, answer: &str) -> Traffic {
+        let (peer, role) =
+            if headers.contains("x-inbound") { ("10.2.3.4:5000", "server") } else { ("93.184.216.34:443", "client") };
+        let (host, target) = line
+            .split_once(' ')
+            .and_then(|(method, rest)| {
+                let (host, path) = rest.split_once('/')?;
+                Some((host, format!("{method} /{path}")))
+            })
+            .expect("METHOD host/path");
+        let conn = format!("c{}", self.second);
+        let (out, back) = if role == "server" { ("in", "out") } else { ("out", "in") };
+        let asked = format!(
+            "{target} HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\n{headers}content-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        self.chunk(&conn, out, "openssl", peer, role, &asked);
+        let answered =
+            format!("HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{answer}", answer.len());
+        self.chunk(&conn, back, "openssl", peer, role, &answered);
+        self
+    }
+
+    /// The MCP server asks the user over the pipe, and is answered.
+    fn asks_user(mut self, answer: &Value) -> Traffic {
+        let line = |value: Value| format!("{value}\n");
+        let asked = line(json!({"jsonrpc": "2.0", "id": 9, "method": "elicitation/create", "params": {"message": "Pay?"}}));
+        self.chunk("pipe", "in", "stdio", "", "", &asked);
+        self.chunk("pipe", "out", "stdio", "", "", &line(json!({"jsonrpc": "2.0", "id": 9, "result": answer})));
+        self
+    }
+}
+
+/// The pack's rule on the traffic: `proof user tenant agent` of each alert.
+fn check(rule: &str, traffic: &Traffic, expected: &[&str]) {
+    let text = format!("{VOCABULARY}\n[[rule]]\nid = \"r\"\ntitle = \"t\"\nseverity = \"high\"\n{rule}\n");
+    let pack = read("bank.toml", &text).unwrap_or_else(|faults| panic!("{}", faults[0]));
+    let rules = Arc::new(RuleSet::join(vec![pack]).expect("the pack joins"));
+    let exec = json!({"kind": "exec", "ts": 1_789_999_999_000_000_000_u64, "pid": 7, "ppid": 1, "start": 5, "uid": 1000, "exe": "/usr/bin/agent", "argv": ["agent"], "cwd": "/", "cgroup": "/"});
+    let recording = format!("{exec}\n{}", traffic.lines);
+    let found: Vec<String> = alerts(&rules, &recording)
+        .alerts
+        .iter()
+        .map(|alert| {
+            let word = |pointer: &str| alert.actor.pointer(pointer).and_then(|id| id.as_str()).unwrap_or("-").to_owned();
+            let agent = word("/agent/id");
+            let agent = if agent.contains('@') { "-".into() } else { agent };
+            format!("{} {} {} {agent}", alert.proof.name(), word("/user/id"), word("/tenant/id"))
+        })
+        .collect();
+    assert_eq!(found, expected, "{rule}\n{recording}");
+}
+
+const TRANSFER: &str = "POST api.bank.example/v1/tenants/t1/transfers";
+const BODY: &str = r#"{"from":"a-1","to":"DE1","amount":"2000"}"#;
+
+fn bearer(claims: &Value) -> String {
+    format!("authorization: Bearer {}.{}.x\r\n", URL_SAFE_NO_PAD.encode("{}"), URL_SAFE_NO_PAD.encode(claims.to_string()))
+}
+
+#[test]
+fn approvals_whose_terms_stand_in_the_answer() {
+    let rule = "when = 'op == \"transfer.create\" && arg.amount >= 1000.0'\nneeds = { earlier = 'op == \"approval.grant\" && arg.decision == \"accept\"', same = [\"arg.amount\", \"arg.payee\"], within = \"15m\", use_once = true }";
+    let yes = json!({"action": "accept", "content": {"amount": 2000.0, "payee": "DE1"}});
+    let pay = |traffic: Traffic| traffic.call(TRANSFER, "", BODY, 201, "{}");
+    check(rule, &pay(Traffic::default()), &["served - t1 -"]);
+    check(rule, &pay(Traffic::default().asks_user(&yes)), &[]);
+    check(rule, &pay(Traffic::default().asks_user(&json!({"action": "decline"}))), &["served - t1 -"]);
+    check(rule, &pay(pay(Traffic::default().asks_user(&yes))), &["served - t1 -"]);
+    // The same call again is the same transfer.
+    let key = "idempotency-key: k-1\r\n";
+    let again = Traffic::default().asks_user(&yes).call(TRANSFER, key, BODY, 503, "{}").call(TRANSFER, key, BODY, 201, "{}");
+    check(rule, &again, &[]);
+}
+
+#[test]
+fn what_an_api_answered_turns_up_elsewhere() {
+    let rule = "flow = { from = 'op == \"crm.export\"', to = '!host_in(http.host, [\"*.bank.example\"])', within = \"2h\", overlap = 2 }";
+    let export = |traffic: Traffic| {
+        traffic.call(
+            "GET crm.bank.example/export",
+            "",
+            "",
+            200,
+            r#"{"items":[{"iban":"DE89370400440532013000","mail":"ann@shop.example"}]}"#,
+        )
+    };
+    let sent = r#"{"text":"DE89370400440532013000 ann@shop.example"}"#;
+    check(rule, &export(Traffic::default()).call("POST paste.example/new", "", sent, 200, "{}"), &["served - - -"]);
+    check(rule, &export(Traffic::default()).call("POST paste.example/new", "", sent, 403, "{}"), &["attempted - - -"]);
+    check(rule, &export(Traffic::default()).call("POST ledger.bank.example/new", "", sent, 200, "{}"), &[]);
+    check(rule, &Traffic::default().call("POST paste.example/new", "", sent, 200, "{}"), &[]);
+}
+
+#[test]
+fn who_acts_is_said_by_the_sources_of_the_host() {
+    let rule = "when = 'op == \"transfer.create\" && has_scope(\"pay\")'";
+    let token = bearer(&json!({"sub": "u-1", "tid": "t1", "act": {"sub": "bot"}, "scp": ["pay"]}));
+    check(rule, &Traffic::default().call(TRANSFER, &token, BODY, 201, "{}"), &["served u-1 t1 bot"]);
+    // A forwarded user counts before the token only where its network is trusted.
+    let forged = format!("{token}x-forwarded-user: boss\r\n");
+    check(rule, &Traffic::default().call(TRANSFER, &forged, BODY, 201, "{}"), &["served u-1 t1 bot"]);
+    let gateway = format!("{forged}x-inbound: 1\r\n");
+    check(rule, &Traffic::default().call(TRANSFER, &gateway, BODY, 201, "{}"), &["served boss t1 bot"]);
+    let other = bearer(&json!({"sub": "u-1", "tid": "t2", "act": {"sub": "bot"}, "scp": "pay read"}));
+    let crosses = "when = 'op == \"transfer.create\" && tenant.conflict && status < 400'";
+    check(crosses, &Traffic::default().call(TRANSFER, &other, BODY, 201, "{}"), &["served u-1 t2 bot"]);
+    check(crosses, &Traffic::default().call(TRANSFER, &token, BODY, 201, "{}"), &[]);
+}
