@@ -47,7 +47,7 @@ pub fn go_write_enter(context: ProbeContext) -> u32 {
     let seen = unsafe { &mut *state };
     let offset = seen.out;
     seen.out = offset + length;
-    let part = Part { object, generation: seen.generation, offset, fd: seen.fd, flags: FLAG_OUT, source: source::GO };
+    let part = Part { object, generation: seen.generation, offset, fd: seen.fd, flags: FLAG_OUT, source: u16::from(source::GO) };
     emit::<false>(part, buffer, length);
     0
 }
@@ -88,7 +88,8 @@ pub fn go_read_return(context: ProbeContext) -> u32 {
     let seen = unsafe { &mut *state };
     let offset = seen.inward;
     seen.inward = offset + length;
-    let part = Part { object: read.object, generation: seen.generation, offset, fd: seen.fd, flags: 0, source: source::GO };
+    let part =
+        Part { object: read.object, generation: seen.generation, offset, fd: seen.fd, flags: 0, source: u16::from(source::GO) };
     emit::<false>(part, read.buffer, length);
     0
 }

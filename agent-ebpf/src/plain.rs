@@ -278,9 +278,16 @@ fn plaintext(call: &Syscall, returned: i64, flags: u16) {
     }
     let part = if served {
         // Input and output are two files: what names the conversation must be the same for both.
-        Part { object: CONVERSATION, generation: 0, offset, fd: call.fd, flags: flags | FLAG_SERVER, source: source::STDIO }
+        Part {
+            object: CONVERSATION,
+            generation: 0,
+            offset,
+            fd: call.fd,
+            flags: flags | FLAG_SERVER,
+            source: u16::from(source::STDIO),
+        }
     } else {
-        let source = if sort == Sort::Socket { source::PLAIN } else { source::STDIO };
+        let source = u16::from(if sort == Sort::Socket { source::PLAIN } else { source::STDIO });
         Part { object: open.inode, generation: seen.generation, offset, fd: call.fd, flags, source }
     };
     if call.vectors == BUFFER {
@@ -350,7 +357,7 @@ extern "C" fn vector(index: u64, _: *mut c_void) -> i64 {
             offset: vectored.offset,
             fd: vectored.fd,
             flags: vectored.flags as u16,
-            source: vectored.source as u8,
+            source: vectored.source as u16,
         };
         vectored.offset += taken;
         vectored.left -= taken;

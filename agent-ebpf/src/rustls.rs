@@ -50,10 +50,14 @@ pub fn rustls_encrypt(context: ProbeContext) -> u32 {
         return 0;
     };
     let cookie = cookie(&context);
-    // SAFETY: the helper checks the address.
-    let (Ok(words), Ok(kind)) =
-        (unsafe { read_user(message as *const [u64; 4]) }, unsafe { read_user((message + 32) as *const u8) })
-    else {
+    // One after the other: 6.1 does not follow that what a failed read left unwritten is not used later.
+    // SAFETY: the helper checks the addresses.
+    let Ok(words) = (unsafe { read_user(message as *const [u64; 4]) }) else {
+        verdict::give(cookie, CONTRADICTED);
+        return 0;
+    };
+    // SAFETY: as above.
+    let Ok(kind) = (unsafe { read_user((message + 32) as *const u8) }) else {
         verdict::give(cookie, CONTRADICTED);
         return 0;
     };
@@ -78,7 +82,8 @@ pub fn rustls_encrypt(context: ProbeContext) -> u32 {
     let seen = unsafe { &mut *state };
     let offset = seen.out;
     seen.out = offset + walk.left;
-    walk.part = Part { object, generation: seen.generation, offset, fd: seen.fd, flags: FLAG_OUT, source: source::RUSTLS };
+    walk.part =
+        Part { object, generation: seen.generation, offset, fd: seen.fd, flags: FLAG_OUT, source: u16::from(source::RUSTLS) };
     count(counter::HITS, 1);
     if walk.list == 0 {
         piece::<false>(&walk.part, words[1], 0, walk.left);
@@ -182,7 +187,7 @@ pub fn rustls_decrypt_return(context: RetProbeContext) -> u32 {
     let seen = unsafe { &mut *state };
     let offset = seen.inward;
     seen.inward = offset + length;
-    let part = Part { object, generation: seen.generation, offset, fd: seen.fd, flags: 0, source: source::RUSTLS };
+    let part = Part { object, generation: seen.generation, offset, fd: seen.fd, flags: 0, source: u16::from(source::RUSTLS) };
     count(counter::HITS, 1);
     piece::<false>(&part, start, 0, length);
     0
@@ -204,7 +209,7 @@ fn epoch(object: u64, sequence: u64, flags: u16) -> Option<*mut ConnectionState>
         seen.fd = -1;
     } else if known && sequence > seen.last_buffer {
         let offset = if flags & FLAG_OUT != 0 { seen.out } else { seen.inward };
-        let part = Part { object, generation: seen.generation, offset, fd: seen.fd, flags, source: source::RUSTLS };
+        let part = Part { object, generation: seen.generation, offset, fd: seen.fd, flags, source: u16::from(source::RUSTLS) };
         lost(&part, offset, 0, loss::MISSED);
     }
     seen.last_buffer = sequence + 1;

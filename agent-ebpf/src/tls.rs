@@ -233,7 +233,7 @@ fn read_return<const SLEEP: bool>(context: &RetProbeContext) -> u32 {
     let (generation, offset, fd) = unsafe { ((*state).generation, (*state).inward, (*state).fd) };
     // The offset moves before any reservation: what cannot be reserved is a hole of known size.
     unsafe { (*state).inward = offset + length };
-    let part = Part { object: read.object, generation, offset, fd, flags: 0, source: cookie as u8 };
+    let part = Part { object: read.object, generation, offset, fd, flags: 0, source: u16::from(cookie as u8) };
     emit::<SLEEP>(part, read.buffer, length);
     0
 }
@@ -295,7 +295,8 @@ fn write_enter<const SLEEP: bool>(context: &ProbeContext) -> u32 {
     seen.last_length = length;
     let offset = seen.out;
     seen.out = offset + length;
-    let part = Part { object, generation: seen.generation, offset, fd: seen.fd, flags: FLAG_OUT, source: cookie as u8 };
+    let part =
+        Part { object, generation: seen.generation, offset, fd: seen.fd, flags: FLAG_OUT, source: u16::from(cookie as u8) };
     emit::<SLEEP>(part, buffer, length);
     0
 }
@@ -480,7 +481,8 @@ pub(crate) struct Part {
     pub(crate) offset: u64,
     pub(crate) fd: i32,
     pub(crate) flags: u16,
-    pub(crate) source: u8,
+    /// Wider than its values, so that no byte of padding is copied: 6.1 refuses to read what nobody wrote.
+    pub(crate) source: u16,
 }
 
 /// A call's bytes on their way to the ring, as the loop's callback sees them.

@@ -76,9 +76,13 @@ impl StartError {
     }
 }
 
-/// A verifier log has thousands of lines: the first and the last three say why.
+/// A verifier log has thousands of lines: the first, and those right before its statistics, say why.
 fn gist(text: &str) -> String {
-    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    const STATISTICS: [&str; 5] = ["verification time", "stack depth", "insns processed", "processed ", "max_states"];
+    let mut lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    if lines.len() > 4 {
+        lines.retain(|line| !STATISTICS.iter().any(|start| line.starts_with(start)));
+    }
     match lines.as_slice() {
         [first, .., a, b, c] if lines.len() > 4 => format!("{first} … {a}; {b}; {c}"),
         few => few.join("; "),
@@ -178,5 +182,26 @@ impl Status {
             ("wakeups", number(self.wakeups)),
             ("counters", Value::map(self.counters.iter().map(|(name, value)| (*name, number(*value))))),
         ])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reason_of_a_verifier_log_is_told() {
+        let instructions: String = (0..100).map(|at| format!("{at}: (bf) r2 = r10\n")).collect();
+        for (log, expected) in [
+            ("Permission denied".to_owned(), "Permission denied"),
+            (
+                format!(
+                    "first\n{instructions}combined stack size of 5 calls is 544. Too large\nverification time 3 usec\nstack depth 208+0\nprocessed 6432 insns (limit 1000000)\n"
+                ),
+                "first … 98: (bf) r2 = r10; 99: (bf) r2 = r10; combined stack size of 5 calls is 544. Too large",
+            ),
+        ] {
+            assert_eq!(gist(&log), expected);
+        }
     }
 }

@@ -14,7 +14,7 @@ const PROBED: &str = include_str!("guest/probed.py");
 
 /// What the server, the clients and the checks import, now or lazily.
 const MODULES: &str = "argparse, ctypes, gzip, hashlib, http.server, json, mmap, os, random, re, select, socket, ssl, subprocess, sys, \
-    threading, time, urllib.parse, encodings.ascii, encodings.idna, encodings.latin_1, encodings.utf_8, stringprep, unicodedata";
+    threading, time, urllib.parse, encodings.ascii, encodings.idna, encodings.latin_1, encodings.utf_8, stringprep, unicodedata, zipfile";
 
 /// Debian's own: its files are where the guest looks for them.
 const PYTHON: &str = "/usr/bin/python3";
