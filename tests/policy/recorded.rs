@@ -176,3 +176,15 @@ fn who_acts_is_said_by_the_sources_of_the_host() {
     check(crosses, &Traffic::default().call(TRANSFER, &other, BODY, 201, "{}"), &["served u-1 t2 bot"]);
     check(crosses, &Traffic::default().call(TRANSFER, &token, BODY, 201, "{}"), &[]);
 }
+
+#[test]
+fn what_is_remembered_has_a_kind_of_its_own() {
+    let rule = "when = 'kind == \"memory.write\" && effect == \"write\"'";
+    let upsert = r#"{"vectors":[{"id":"1","values":[0.1]}]}"#;
+    check(rule, &Traffic::default().call("POST index.pinecone.io/vectors/upsert", "", upsert, 200, "{}"), &["served - - -"]);
+    check(rule, &Traffic::default().call("POST index.pinecone.io/query", "", upsert, 200, "{}"), &[]);
+    let tool = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"save_memory","arguments":{"text":"x"}}}"#;
+    let done = r#"{"jsonrpc":"2.0","id":1,"result":{"content":[]}}"#;
+    check(rule, &Traffic::default().call("POST mcp.example/mcp", "", tool, 200, done), &["served - - -"]);
+    check(rule, &Traffic::default().call("POST mcp.example/mcp", "", &tool.replace("save", "search"), 200, done), &[]);
+}

@@ -67,7 +67,7 @@ impl Correlate {
             Some(other) => (other.workflow, vec![Cause { action: other.action, why: other.why, confidence: other.confidence }]),
             None => (self.entered(&action), Vec::new()),
         };
-        let declared = (action.kind == Kind::McpRequest && !causes.is_empty()).then_some(true);
+        let declared = (action.mcp.is_some() && !causes.is_empty()).then_some(true);
         self.step(action, workflow, None, causes, declared, None, completed)
     }
 
@@ -102,7 +102,7 @@ impl Correlate {
             self.ends.waiting(agent).iter().filter(|going| going.mcp && since.is_none_or(|at| at <= going.at)).collect();
         let single = calls.len() == 1;
         let newest = calls.last().map(|call| call.at);
-        if let Some(call) = calls.last().filter(|_| action.kind != Kind::McpRequest) {
+        if let Some(call) = calls.last().filter(|_| action.mcp.is_none()) {
             found.push(Candidate {
                 workflow: call.workflow,
                 cause: Cause { action: call.action, why: "mcp_server", confidence: if single { 0.92 } else { 0.5 } },

@@ -483,7 +483,7 @@ impl Correlate {
             }
             return id;
         }
-        if action.kind == Kind::McpRequest { self.ambient_of(action) } else { self.new_workflow(action) }
+        if action.mcp.is_some() { self.ambient_of(action) } else { self.new_workflow(action) }
     }
 
     /// The nearest of the process and its ancestors that talks to a model.
@@ -586,7 +586,7 @@ impl Correlate {
     }
 
     pub(super) fn is_effect(action: &Action) -> bool {
-        is_effect(action.kind) && (!action.inbound || action.kind == Kind::McpRequest)
+        is_effect(action.kind) && (!action.inbound || action.mcp.is_some())
     }
 }
 

@@ -119,6 +119,10 @@ pub fn summary(action: &Action, redactor: &Redactor) -> String {
             let name = action.tool.as_ref().map(|tool| &*tool.name).or(action.mcp.as_ref().map(|mcp| &*mcp.method));
             format!("{}({})", name.or(action.op.as_deref()).unwrap_or("?"), arguments(action, redactor))
         }
+        Kind::MemoryWrite if action.tool.is_some() => {
+            let name = action.tool.as_ref().map_or("?", |tool| &*tool.name);
+            format!("{name}({})", arguments(action, redactor))
+        }
         Kind::ApiRequest | Kind::ApiResponse | Kind::A2aRequest | Kind::MemoryWrite => match &action.http {
             Some(http) => {
                 format!("{} {}{} {}", http.method, http.host, redactor.location(&http.path), arguments(action, redactor))

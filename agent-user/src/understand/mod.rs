@@ -6,6 +6,7 @@
 mod api;
 mod identity;
 mod llm;
+mod memory;
 mod ownership;
 mod retry;
 mod rpc;
@@ -38,6 +39,7 @@ pub enum Kind {
     ProcessExec,
     FileWrite,
     NetConnect,
+    /// A memory tool or a vector store is written to.
     MemoryWrite,
     /// agentward on itself: a blind spot, loss, a dead probe.
     SelfReport,

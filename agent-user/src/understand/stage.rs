@@ -9,7 +9,7 @@ use super::retry::Retries;
 use super::rpc::{self, Protocol};
 use super::socket::{self, Said, Socket};
 use super::sources::{Asked, HostSources};
-use super::{Action, Draft, Effect, Kind, Llm, Tool, api, identity, words};
+use super::{Action, Draft, Effect, Kind, Llm, Tool, api, identity, memory, words};
 use crate::base::limits::OPEN_ACTIONS;
 use crate::base::{ActionId, Direction, ExchangeId, Incomplete, KeyedHash, Sensitive, Timestamp, Value};
 use crate::capture::{Role as End, Source};
@@ -157,6 +157,10 @@ impl Understand {
             }
             self.know_owner(&mut action);
             self.name_server(&mut action, flow, request);
+            let server = action.mcp.as_ref().and_then(|mcp| mcp.server.as_deref());
+            if action.tool.as_ref().is_some_and(|tool| memory::writes(&tool.name, server)) {
+                remembers(&mut action);
+            }
             action.repeats = self.retries.of(&action, &request.headers, &call.params, &self.hash);
             let notification = call.id.is_none();
             if notification {
@@ -172,6 +176,9 @@ impl Understand {
         action.op = Some(format!("{} {}{template}", request.method, request.host).into());
         action.effect = Some(words::effect_of_call(&request.method, &request.path).into());
         action.arg = arguments;
+        if !action.inbound && memory::stores(&request.method, &request.host, &request.path) {
+            remembers(&mut action);
+        }
         action.repeats = self.retries.of(&action, &request.headers, &Value::Null, &self.hash);
         out.push(Draft::Opened(Box::new(action.clone())));
         self.wait(id, Open::Api { action: Box::new(action) }, out);
@@ -487,6 +494,14 @@ impl Understand {
             incomplete: Vec::new(),
             anomalies: Vec::new(),
         }
+    }
+}
+
+/// What is kept for later conversations is written, whatever the call's name sounds like.
+fn remembers(action: &mut Action) {
+    action.kind = Kind::MemoryWrite;
+    if action.effect.as_deref().is_none_or(|effect| effect == "read") {
+        action.effect = Some("write".into());
     }
 }
 

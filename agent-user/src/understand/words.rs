@@ -161,7 +161,7 @@ const VERBS: &[(&str, &[&str])] = &[
 ];
 
 /// Words that say "only looks", stronger than a noun after them (`list_payments`, `get_sent_messages`).
-const READS: &[&str] = &[
+pub(super) const READS: &[&str] = &[
     "get",
     "gets",
     "list",

@@ -136,7 +136,7 @@ impl Agent {
                 }
             }
         }
-        if matches!(action.kind, Kind::ApiRequest | Kind::McpRequest | Kind::ToolCall | Kind::A2aRequest) {
+        if matches!(action.kind, Kind::ApiRequest | Kind::McpRequest | Kind::ToolCall | Kind::A2aRequest | Kind::MemoryWrite) {
             let said = format!("{} {}", action.op.as_deref().unwrap_or_default(), action.effect.as_deref().unwrap_or_default());
             for (scope, used) in &mut self.scopes {
                 *used = *used || names(scope, &said.to_ascii_lowercase(), action.effect.as_deref());

@@ -125,7 +125,8 @@ impl Memory {
 /// What came to the agent without being an answer: the arguments of a call that entered it, never those of one that it makes.
 fn told<'e>(event: &'e Event<'_>) -> Option<&'e Value> {
     let kind = event.get("kind").and_then(Value::as_str);
-    let makes = matches!(kind, Some("tool.call" | "api.request" | "mcp.request" | "a2a.request" | "llm.response"));
+    let makes =
+        matches!(kind, Some("tool.call" | "api.request" | "mcp.request" | "a2a.request" | "memory.write" | "llm.response"));
     let entered = event.get("inbound").and_then(Value::as_bool) == Some(true);
     event.get("arg").filter(|_| entered || !makes)
 }
