@@ -1,6 +1,8 @@
 //! System calls of watched processes: which socket belongs to which TLS object, connect and accept, plaintext on sockets and pipes.
 
-use agent_wire::{FLAG_OUT, FLAG_SERVER, SocketAddress, Stdio, counter, kind, source, tracked};
+use agent_wire::{
+    ASKED, Connection, FLAG_OUT, FLAG_RECORD, FLAG_SERVER, Header, MEDIUM, SocketAddress, Stdio, counter, kind, source, tracked,
+};
 use aya_ebpf::cty::c_void;
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::helpers::generated::{bpf_ktime_get_boot_ns, bpf_loop, bpf_probe_read_user};
@@ -10,7 +12,7 @@ use aya_ebpf::programs::TracePointContext;
 
 use crate::descriptor::{Descriptor, Sort};
 use crate::maps::{CLOSED, ConnectionKey, FILES, FileState, INSIDE, Inside, RING, STDIO, Syscall, TLS_SOCKETS};
-use crate::tls::{Part, bind, connection, emit, inside, socket, wake, watched};
+use crate::tls::{Part, bind, connection, emit, inside, piece, socket, wake, watched};
 use crate::{count, header, tgid};
 
 /// `EAGAIN`: the socket took nothing.
@@ -31,6 +33,13 @@ const CONVERSATION: u64 = 1 << 63;
 const UNDECIDED: u32 = 0;
 const WANTED: u32 = 1;
 const UNWANTED: u32 = 2;
+/// TLS records pass: they are counted, for the daemon to compare with the plaintext that it sees.
+const CIPHERED: u32 = 3;
+
+/// `ContentType` of a TLS record (RFC 8446, 5.1).
+const CHANGE_CIPHER_SPEC: u8 = 20;
+const HANDSHAKE: u8 = 22;
+const APPLICATION_DATA: u8 = 23;
 
 /// Calls on a pipe or socket that may pass before it must have begun to speak: servers greet on their output before the first request.
 const TRIES: u32 = 16;
@@ -217,14 +226,31 @@ pub fn close_enter(context: TracePointContext) -> u32 {
         let _ = TLS_SOCKETS.remove(socket(fd as i32));
     }
     // Regular files are closed all the time and mean nothing here.
-    if Descriptor::of(fd as i32).is_none_or(|open| open.sort() == Sort::Other) {
+    let Some(open) = Descriptor::of(fd as i32) else { return 0 };
+    if open.sort() == Sort::Other {
         return 0;
     }
     let key = ConnectionKey { object: fd as u32 as u64, tgid: tgid(), pad: 0 };
     // SAFETY: the helper takes nothing.
     let _ = CLOSED.insert(key, unsafe { bpf_ktime_get_boot_ns() }, 0);
-    let record = SocketAddress { header: header(kind::FD_CLOSE, 0, 0), fd: fd as i32, ..Default::default() };
-    if RING.output::<SocketAddress>(&record, wake()).is_err() {
+    let mut record = Connection { header: header(kind::FD_CLOSE, 0, 0), object: open.file, fd: fd as i32, ..Default::default() };
+    // SAFETY: plain values.
+    if let Some(seen) = (unsafe { FILES.get(ConnectionKey { object: open.file, tgid: tgid(), pad: 0 }) })
+        && seen.verdict == CIPHERED
+        && seen.inode == open.inode
+    {
+        (record.generation, record.offset, record.bytes) = (seen.generation, seen.out, seen.inward);
+    }
+    if RING.output::<Connection>(&record, wake()).is_err() {
+        count(counter::EVENTS_LOST, 1);
+    }
+    0
+}
+
+/// `io_uring_setup(entries, parameters)`.
+#[tracepoint]
+pub fn ring_enter(_: TracePointContext) -> u32 {
+    if watched(tracked::CONTENT) && RING.output::<Header>(&header(kind::IO_URING, 0, 0), wake()).is_err() {
         count(counter::EVENTS_LOST, 1);
     }
     0
@@ -254,10 +280,28 @@ fn plaintext(call: &Syscall, returned: i64, flags: u16) {
     if seen.verdict == UNWANTED {
         return;
     }
+    if seen.verdict == CIPHERED {
+        tally(seen, call, returned, flags);
+        return;
+    }
     let served = is_stdio(open.inode, flags);
     let sort = open.sort();
     if seen.verdict == UNDECIDED {
         let (first, length) = buffer(call, 0);
+        if sort == Sort::Socket && length > 2 && is_record(first) {
+            seen.verdict = CIPHERED;
+            let part = Part {
+                object: open.file,
+                generation: seen.generation,
+                offset: 0,
+                fd: call.fd,
+                flags: flags | FLAG_RECORD,
+                source: u16::from(source::PLAIN),
+            };
+            let passed = if length < returned as u64 { length } else { returned as u64 };
+            piece::<false>(&part, first, 0, if passed < MEDIUM as u64 { passed } else { MEDIUM as u64 });
+            return;
+        }
         // A pipe that is nobody's standard input or output is no conversation by itself: its answers come on another one.
         let json = served || sort == Sort::UnixSocket;
         if length > 0 && (sort != Sort::Pipe || served) && speaks(first, json) {
@@ -317,6 +361,34 @@ fn plaintext(call: &Syscall, returned: i64, flags: u16) {
         count(counter::TRUNCATED, 1);
         count(counter::TRUNCATED_BYTES, left);
     }
+}
+
+/// What is sent, but for the handshake; and what comes once enough was sent to be a request.
+#[inline(always)]
+fn tally(seen: &mut FileState, call: &Syscall, returned: i64, flags: u16) {
+    if flags & FLAG_OUT == 0 {
+        if seen.out >= ASKED {
+            seen.inward += returned as u64;
+        }
+        return;
+    }
+    let (first, _) = buffer(call, 0);
+    if start(first).is_none_or(|start| start[0] != HANDSHAKE) {
+        seen.out += returned as u64;
+    }
+}
+
+/// The first four bytes are those of a TLS record: type, version 3.1 to 3.4 as all send it.
+fn is_record(address: u64) -> bool {
+    let Some([kind, major, minor, _]) = start(address) else { return false };
+    kind >= CHANGE_CIPHER_SPEC && kind <= APPLICATION_DATA && major == 3 && minor >= 1 && minor <= 4
+}
+
+fn start(address: u64) -> Option<[u8; 4]> {
+    let mut start = [0_u8; 4];
+    // SAFETY: four bytes into a local.
+    let read = unsafe { bpf_probe_read_user((&raw mut start).cast(), 4, address as *const _) };
+    if read == 0 { Some(start) } else { None }
 }
 
 /// A vectored call on its way to the ring. In a map, not on the stack: the verifier forgets what it knew of a number that it reads from
@@ -409,11 +481,7 @@ pub(crate) fn note_stdio() {
 
 /// HTTP/1 request or response or HTTP/2 preface; where JSON-RPC may run also JSON, bare or in the framing of LSP: by the first four bytes.
 pub(crate) fn speaks(address: u64, json: bool) -> bool {
-    let mut start = [0_u8; 4];
-    // SAFETY: four bytes into a local.
-    if unsafe { bpf_probe_read_user((&raw mut start).cast(), 4, address as *const _) } != 0 {
-        return false;
-    }
+    let Some(start) = start(address) else { return false };
     // An object, a batch of them, or `Content-Length`.
     if json && (start[0] == b'{' || (start[0] == b'[' && matches!(start[1], b'{' | b' ' | b'\n')) || start == *b"Cont") {
         return true;

@@ -2,6 +2,7 @@
 //! so plain `cargo test` leaves them out. One at a time: each watches the whole host.
 
 mod agent;
+mod blind;
 mod clients;
 mod kill;
 mod protocols;

@@ -118,7 +118,7 @@ fn body(value: &Value) -> String {
 /// The program of each process in a recording's `exec` records must be the one that the server saw.
 ///
 /// # Panics
-/// When one differs, or a process of the ledger is not in the recording.
+/// When one differs, or a process of the ledger is not in the recording, or the recording says that something is not seen.
 pub fn check_programs(ledger: &[Value], recording: &[Value]) {
     let mut programs: BTreeMap<u64, &str> = BTreeMap::new();
     for record in recording.iter().filter(|record| record["kind"] == "exec") {
@@ -131,4 +131,6 @@ pub fn check_programs(ledger: &[Value], recording: &[Value]) {
         let pid = client["pid"].as_u64().unwrap_or_else(|| panic!("the server did not find its client: {row}"));
         assert_eq!(programs.get(&pid).copied(), client["exe"].as_str(), "program of process {pid}");
     }
+    let blind = recording.iter().find(|record| record["cause"].as_str().is_some_and(|cause| cause.starts_with("blind:")));
+    assert!(blind.is_none(), "a blind spot where everything is read: {blind:?}");
 }

@@ -71,6 +71,11 @@ pub fn prepare_stacks(all: bool) -> Result<()> {
         cc.args(["-O2", "-static", "-s", "-w", "-o"]).arg(folder.join("client")).arg(stacks.join("client.c"));
         sh::run(cc.args(["-lssl", "-lcrypto"]))
     })?;
+    let ring = sources().join("blind/uring.c");
+    once(&ring, "uring", |folder| {
+        fs::create_dir_all(folder)?;
+        sh::run(sh::command("cc").args(["-O2", "-o"]).arg(folder.join("client")).arg(&ring))
+    })?;
     once(&stacks.join("rust/src/main.rs"), "rustls-ring", |folder| {
         let mut cargo = sh::cargo();
         cargo.args(["build", "--release", "--manifest-path"]).arg(stacks.join("rust/Cargo.toml"));

@@ -21,6 +21,8 @@ pub mod kind {
     pub const FILE: u16 = 12;
     pub const MMAP: u16 = 13;
     pub const ARGV: u16 = 14;
+    /// A process made a ring of io_uring: what it does there passes no system call. Header only.
+    pub const IO_URING: u16 = 15;
 }
 
 /// Where the plaintext was read: the attach cookie's low byte, and [`ChunkHead::source`].
@@ -46,6 +48,9 @@ pub mod result {
 
 /// Places found without symbols that are judged by their hits: bits 32 to 63 of the attach cookie number them from 1.
 pub const PLACES: u32 = 4096;
+
+/// Bytes that a process must send on a TLS connection, handshake messages left out, before what it receives counts as an answer.
+pub const ASKED: u64 = 200;
 
 /// Puts a source and a result convention into an attach cookie.
 pub const fn cookie(source: u8, result: u8) -> u64 {
@@ -79,6 +84,9 @@ pub const FLAG_TRUNCATED: u16 = 2;
 /// The process is the serving side of this conversation: it is on its standard input and output.
 pub const FLAG_SERVER: u16 = 4;
 
+/// The chunk holds the first TLS record of a socket that no probed library is known to use: not plaintext. `object` is the open file.
+pub const FLAG_RECORD: u16 = 8;
+
 /// A piece of plaintext. `object` and `generation` name the connection: a library object, or a socket by its fd.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
@@ -104,6 +112,7 @@ pub struct Chunk<const N: usize> {
 }
 
 /// A connection learned something: closed, bound to an fd, or lost bytes (`bytes` at `offset`, `cause` of [`loss`]).
+/// FD_CLOSE: `object` is the open file; where TLS records passed on it, `offset` is what was sent and `bytes` what came then, else 0.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Connection {

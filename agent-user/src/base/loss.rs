@@ -19,7 +19,24 @@ pub enum LossCause {
     Other(Box<str>),
 }
 
+/// How the cause of a blind spot begins.
+const BLIND: &str = "blind:";
+
 impl LossCause {
+    /// A blind spot: no loss of some bytes, but something of a process that is not seen at all. `why` is a word, `what` names the
+    /// thing (a library, a function) and may be empty.
+    pub fn blind(why: &str, what: &str) -> LossCause {
+        let colon = if what.is_empty() { "" } else { ":" };
+        LossCause::Other(format!("{BLIND}{why}{colon}{what}").into())
+    }
+
+    /// Why and what of a blind spot.
+    pub fn blind_spot(&self) -> Option<(&str, &str)> {
+        let LossCause::Other(word) = self else { return None };
+        let spot = word.strip_prefix(BLIND)?;
+        Some(spot.split_once(':').unwrap_or((spot, "")))
+    }
+
     pub fn name(&self) -> &str {
         match self {
             LossCause::RingFull => "ring_full",

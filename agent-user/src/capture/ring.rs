@@ -3,7 +3,9 @@
 //! A record that is shorter than its kind, or of an unknown kind, is `None`: object and daemon come from one build, so it never
 //! happens, and must not end the daemon if it does.
 
-use agent_wire::{Argv, ChunkHead, Connection, FLAG_OUT, FLAG_SERVER, Fork, Header, Named, SocketAddress, kind, loss, source};
+use agent_wire::{
+    Argv, ChunkHead, Connection, FLAG_OUT, FLAG_RECORD, FLAG_SERVER, Fork, Header, Named, SocketAddress, kind, loss, source,
+};
 use bytes::Bytes;
 
 use super::Source;
@@ -27,18 +29,65 @@ pub struct Object {
 
 #[derive(Clone, Debug)]
 pub enum What {
-    Exec { exe: String, uid: u32, cgroup: u64 },
+    Exec {
+        exe: String,
+        uid: u32,
+        cgroup: u64,
+    },
     Argv(Vec<String>),
-    Fork { child: u32, tracked: bool },
+    Fork {
+        child: u32,
+        tracked: bool,
+    },
     Exit,
-    Chunk { object: Object, dir: Direction, offset: u64, fd: i32, source: Source, server: bool, data: Bytes },
+    Chunk {
+        object: Object,
+        dir: Direction,
+        offset: u64,
+        fd: i32,
+        source: Source,
+        server: bool,
+        data: Bytes,
+    },
     Close(Object),
-    Bind { object: Object, fd: i32 },
-    ServerName { object: Object, name: String },
-    Lost { object: Object, dir: Direction, bytes: u64, cause: LossCause },
-    Connect { fd: i32, result: i32, peer: Option<String> },
-    Accept { fd: i32, peer: Option<String> },
-    FdClosed { fd: i32 },
+    Bind {
+        object: Object,
+        fd: i32,
+    },
+    ServerName {
+        object: Object,
+        name: String,
+    },
+    Lost {
+        object: Object,
+        dir: Direction,
+        bytes: u64,
+        cause: LossCause,
+    },
+    Connect {
+        fd: i32,
+        result: i32,
+        peer: Option<String>,
+    },
+    Accept {
+        fd: i32,
+        peer: Option<String>,
+    },
+    /// What the kernel counted where TLS records passed, else 0.
+    FdClosed {
+        fd: i32,
+        asked: u64,
+        answered: u64,
+    },
+    /// The first TLS record of a socket that no probed library is known to use; `file` and `generation` name its account in the kernel.
+    Record {
+        file: u64,
+        generation: u64,
+        fd: i32,
+        dir: Direction,
+        data: Bytes,
+    },
+    IoUring,
 }
 
 /// Reads one record.
@@ -84,9 +133,10 @@ pub fn event(record: &[u8]) -> Option<Event> {
             What::Accept { fd: socket.result, peer: address(&socket.address) }
         }
         kind::FD_CLOSE => {
-            let socket: SocketAddress = read(record)?;
-            What::FdClosed { fd: socket.fd }
+            let closed: Connection = read(record)?;
+            What::FdClosed { fd: closed.fd, asked: closed.offset, answered: closed.bytes }
         }
+        kind::IO_URING => What::IoUring,
         _ => return None,
     };
     Some(Event { time: header.time, tgid: header.tgid, tid: header.tid, what })
@@ -103,6 +153,10 @@ fn chunk(record: &[u8], header: &Header) -> Option<What> {
     let head: ChunkHead = read(record)?;
     let start = size_of::<ChunkHead>();
     let data = record.get(start..start + header.length as usize)?;
+    if header.flags & FLAG_RECORD != 0 {
+        let data = Bytes::copy_from_slice(data);
+        return Some(What::Record { file: head.object, generation: head.generation, fd: head.fd, dir: direction(header), data });
+    }
     let source = match head.source as u8 {
         source::GNUTLS => Source::Gnutls,
         source::BORINGSSL => Source::Boringssl,

@@ -93,6 +93,12 @@ fn coverage(board: &Board, overview: &Overview) -> Coverage {
             format!("{} ({}) is loaded but no probe is attached: its traffic is not seen.", library.path, library.family).into(),
         );
     }
+    for spot in list("blind") {
+        let word = |name| spot.get(name).and_then(Value::as_str).unwrap_or_default();
+        let (why, what, peer) = (word("why"), word("what"), word("peer"));
+        let aim = [what, peer].into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(", ");
+        blind.push(format!("Process {} ({}) is not seen: {why} {aim}.", number(spot.get("pid")), word("exe")).into());
+    }
     for (name, count) in counters.iter().filter(|(name, count)| *count > 0 && !GOOD_COUNTERS.contains(&&**name)) {
         blind.push(format!("{}: {count} since the start.", name.replace('_', " ")).into());
     }

@@ -1,13 +1,15 @@
 //! Effects: what a process does is attributed to the decision, the call or the request that brought it about. Processes and files
 //! become actions here, because only this stage knows which processes are agents.
 
+use std::sync::Arc;
+
 use super::index::ConversationId;
 use super::stage::{Correlate, Started, nothing};
 use super::{Cause, Correlated, Step, WorkflowId};
 use crate::base::{ActionId, ProcessKey, Sensitive, Timestamp, Value};
-use crate::capture::{Exec, FileEffect, FileOp};
+use crate::capture::{Exec, FileEffect, FileOp, Loss};
 use crate::reassemble::Fact;
-use crate::understand::{Action, Effect, Identity, Kind};
+use crate::understand::{Action, Effect, Identity, Kind, Object};
 
 /// A way in which an effect may have come about.
 struct Candidate {
@@ -161,7 +163,8 @@ impl Correlate {
                 self.forget_process(process);
             }
             Fact::File { process, effect } => self.file(ts, process, effect, out),
-            Fact::Socket { .. } | Fact::Loss(_) => {}
+            Fact::Loss { process: Some(process), peer, loss } => self.blind_spot(ts, process, peer, &loss, out),
+            Fact::Socket { .. } | Fact::Loss { process: None, .. } => {}
         }
     }
 
@@ -203,6 +206,25 @@ impl Correlate {
         action.arg = Sensitive::new(Value::map([("path", Value::text(file.path.clone()))]));
         action.system =
             Some(Effect { exe: None, argv: Sensitive::default(), path: Some(file.path), to: file.to, op, peer: None });
+        let step = self.effect(Box::new(action), true);
+        out.push(Correlated::Step(Box::new(step)));
+    }
+
+    /// agentward on itself: something of this process is not seen.
+    fn blind_spot(&mut self, ts: Timestamp, process: ProcessKey, peer: Option<Arc<str>>, loss: &Loss, out: &mut Vec<Correlated>) {
+        let Some((why, what)) = loss.cause.blind_spot() else { return };
+        let mut action = self.made_action(ts, Kind::SelfReport, process);
+        action.op = Some(format!("blind:{why}").into());
+        let mut facts = vec![("why", Value::text(why))];
+        facts.extend((!what.is_empty()).then(|| ("what", Value::text(what))));
+        facts.extend(peer.clone().map(|peer| ("peer", Value::Text(peer))));
+        facts.extend(loss.bytes.and_then(|bytes| i64::try_from(bytes).ok()).map(|bytes| ("bytes", Value::int(bytes))));
+        action.arg = Sensitive::new(Value::map(facts));
+        let (kind, id) = match peer {
+            Some(peer) => (Some("connection"), Some(peer)),
+            None => ((!what.is_empty()).then_some("code"), (!what.is_empty()).then(|| what.into())),
+        };
+        action.object = kind.map(|kind| Object { kind: Some(kind.into()), id, ..Object::default() });
         let step = self.effect(Box::new(action), true);
         out.push(Correlated::Step(Box::new(step)));
     }

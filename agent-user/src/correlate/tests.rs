@@ -8,8 +8,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 
 use super::{Correlate, Correlated, Step};
-use crate::base::{ConnId, Direction, Sensitive, Timestamp};
-use crate::capture::{Chunk, Exec, FileEffect, FileOp, Observation, Role, Seen, Source};
+use crate::base::{ConnId, Direction, LossCause, Sensitive, Timestamp};
+use crate::capture::{Chunk, Exec, FileEffect, FileOp, Loss, Observation, Role, Seen, Socket, SocketOp, Source};
 use crate::decode::Decode;
 use crate::reassemble::Reassemble;
 use crate::understand::{Kind, Understand};
@@ -299,6 +299,39 @@ fn an_effect_that_nobody_announced_is_marked() {
     for kind in [Kind::ProcessExec, Kind::FileWrite] {
         assert_eq!(world.find(|step| step.action.kind == kind).declared, Some(false), "{}", kind.name());
     }
+}
+
+#[test]
+fn a_blind_spot_is_a_step_of_its_process_and_no_hole_in_what_is_seen() {
+    let mut world = World::default();
+    world.exec(10, 1, "/usr/bin/python3", &["python3", "agent.py"]);
+    let conn = Some(ConnId("10-fd3-1".into()));
+    let peer = Some(Arc::from("192.0.2.1:443"));
+    world.see(Seen::Socket(Socket { pid: 10, fd: Some(3), op: SocketOp::Connect, local: None, peer, conn: conn.clone() }));
+    let mut lose = |cause, conn| {
+        world.see(Seen::Loss(Loss { cause, count: 1, pid: Some(10), conn, dir: None, bytes: Some(900) }));
+    };
+    lose(LossCause::RingFull, None);
+    lose(LossCause::blind("tls", "api.test"), conn);
+    lose(LossCause::blind("probe_changed", "SSL_write in /lib/libssl.so.3"), None);
+    let found: Vec<String> = world
+        .steps
+        .iter()
+        .map(|step| {
+            assert_eq!((step.action.kind, step.proc.exe.as_deref()), (Kind::SelfReport, Some("/usr/bin/python3")));
+            let object = step.action.object.clone().unwrap_or_default();
+            let arg = step.action.arg.expose_content().to_json();
+            format!("{} {} {arg}", step.action.op.as_deref().unwrap_or_default(), object.id.as_deref().unwrap_or_default())
+        })
+        .collect();
+    let expected = [
+        r#"blind:tls 192.0.2.1:443 {"why":"tls","what":"api.test","peer":"192.0.2.1:443","bytes":900}"#,
+        r#"blind:probe_changed SSL_write in /lib/libssl.so.3 {"why":"probe_changed","what":"SSL_write in /lib/libssl.so.3","bytes":900}"#,
+    ];
+    assert_eq!(found, expected);
+    world.bytes(&client(10, "m"), Direction::Out, "GET / HTTP/1.1\r\nhost: a\r\n\r\n".into());
+    let incomplete = &world.steps.last().expect("a request").action.incomplete;
+    assert!(incomplete.iter().all(|reason| !reason.0.contains("blind")), "{incomplete:?}");
 }
 
 #[test]

@@ -10,9 +10,11 @@ use std::path::{Path, PathBuf};
 
 use agent_wire::{COOKIE_LIBRARY, COOKIE_OWN, LIBRARIES, tracked};
 
-use super::StartError;
+use super::audit::{Place, Probed};
+use super::family::Site;
 use super::kernel::{Kernel, Link};
 use super::libraries::{Catalogue, Inode, Library, inode_of, installed, mapped};
+use super::{LibraryStatus, StartError};
 
 /// Hits of bystanders that a library's machine-wide probes may cost: some milliseconds of a busy server, once.
 const BUDGET: u64 = 1000;
@@ -21,12 +23,24 @@ struct Attached {
     library: Library,
     account: u32,
     /// Empty when the library is probed per process.
-    wide: Vec<Link>,
-    own: HashMap<u32, Vec<Link>>,
+    wide: Vec<Tied>,
+    own: HashMap<u32, Vec<Tied>>,
+    /// Functions whose hits contradicted what they were taken for.
+    refuted: Vec<&'static str>,
     /// The account's reading at which the budget is spent.
     limit: u64,
     /// Bystanders that have it mapped. When the last of them has ended, the library is probed machine-wide again.
     spenders: HashSet<u32>,
+}
+
+/// A link and the judged place that it stands at, or 0.
+struct Tied {
+    place: u32,
+    link: Link,
+}
+
+fn links(tied: Vec<Tied>) -> Vec<Link> {
+    tied.into_iter().map(|tied| tied.link).collect()
 }
 
 pub(super) struct Attachments {
@@ -106,8 +120,8 @@ impl Attachments {
     /// Nothing is wanted of this process any more.
     pub(super) fn release(&mut self, kernel: &mut Kernel, pid: u32) {
         for attached in self.libraries.values_mut() {
-            if let Some(links) = attached.own.remove(&pid) {
-                kernel.detach(links);
+            if let Some(tied) = attached.own.remove(&pid) {
+                kernel.detach(links(tied));
             }
         }
     }
@@ -151,7 +165,7 @@ impl Attachments {
         let mut moved = Moved::default();
         for inode in &spent {
             if let Some(attached) = self.libraries.get_mut(inode) {
-                moved.links.append(&mut attached.wide);
+                moved.links.extend(links(std::mem::take(&mut attached.wide)));
             }
         }
         for pid in wanted {
@@ -169,13 +183,30 @@ impl Attachments {
         Ok(moved)
     }
 
-    /// Path, family, number of sites; and in how many processes alone it is probed, unless machine-wide.
-    pub(super) fn status(&self) -> impl Iterator<Item = (String, &'static str, usize, Option<usize>)> {
-        self.libraries.values().map(|attached| {
-            let library = &attached.library;
-            let own = attached.wide.is_empty().then_some(attached.own.len());
-            (library.path.display().to_string(), library.family.name(), library.sites.len(), own)
-        })
+    pub(super) fn status(&self, kernel: &Kernel) -> Vec<LibraryStatus> {
+        self.libraries.values().map(|attached| attached.status(kernel)).collect()
+    }
+
+    /// Ends the probes at places whose first hits show that they are not what they were taken for; gives file and function of each, and
+    /// the processes that have it.
+    pub(super) fn refute(&mut self, kernel: &mut Kernel, running: impl Fn() -> Vec<u32>) -> Vec<(String, Vec<u32>)> {
+        let mut refuted = Vec::new();
+        for (inode, attached) in &mut self.libraries {
+            for function in attached.refute(kernel) {
+                let users = running().into_iter().filter(|pid| mapped(*pid).iter().any(|file| file.inode == *inode));
+                refuted.push((format!("{function} in {}", attached.library.path.display()), users.collect()));
+            }
+        }
+        refuted
+    }
+
+    /// What is probed of a file in a process, for the audit.
+    pub(super) fn probed(&self, pid: u32, inode: Inode) -> Option<Probed<'_>> {
+        let attached = self.libraries.get(&inode)?;
+        let here = !attached.wide.is_empty() || attached.own.contains_key(&pid);
+        let places = attached.library.sites.iter().map(|site| Place { offset: site.offset, function: site.function });
+        let library = &attached.library;
+        here.then(|| Probed { path: &library.path, file: &library.file, places: places.collect() })
     }
 
     /// The end of everything; waits for it, so that nothing more is written to the ring afterwards.
@@ -186,12 +217,25 @@ impl Attachments {
     fn discover(&mut self, kernel: &mut Kernel, path: &Path, inode: Inode) -> Result<(), StartError> {
         let Some(library) = self.catalogue.look(path, inode) else { return Ok(()) };
         let account = u32::try_from(self.libraries.len()).unwrap_or(0) % LIBRARIES;
-        let mut attached =
-            Attached { library, account, wide: Vec::new(), own: HashMap::new(), limit: 0, spenders: HashSet::new() };
+        let mut attached = Attached {
+            library,
+            account,
+            wide: Vec::new(),
+            own: HashMap::new(),
+            refuted: Vec::new(),
+            limit: 0,
+            spenders: HashSet::new(),
+        };
         attached.attach_wide(kernel)?;
         self.libraries.insert(inode, attached);
         Ok(())
     }
+}
+
+/// Against a place: several hits, and more than speak for it. One alone may be a buffer that was unmapped at that moment.
+fn is_refuted((held, contradicted): (u64, u64)) -> bool {
+    const SEVERAL: u64 = 3;
+    contradicted >= SEVERAL && contradicted > held
 }
 
 /// Processes whose hits come from other links now: their verdicts must say so before the old links end.
@@ -219,16 +263,57 @@ impl Attached {
         Ok(())
     }
 
-    fn attach(&self, kernel: &mut Kernel, pid: Option<NonZeroU32>, flag: u64) -> Result<Vec<Link>, StartError> {
+    fn attach(&self, kernel: &mut Kernel, pid: Option<NonZeroU32>, flag: u64) -> Result<Vec<Tied>, StartError> {
         let handle = self.library.handle();
         let more = flag | u64::from(self.account) << COOKIE_LIBRARY;
-        let mut links = Vec::new();
+        let mut tied = Vec::new();
         for site in &self.library.sites {
             for program in std::iter::once(site.program).chain(kernel.companion(site.program)) {
-                links.push(kernel.attach(program, &handle, site.offset, pid, site.cookie | more)?);
+                let link = kernel.attach(program, &handle, site.offset, pid, site.cookie | more)?;
+                tied.push(Tied { place: site.judged, link });
             }
         }
-        Ok(links)
+        Ok(tied)
+    }
+
+    fn refute(&mut self, kernel: &mut Kernel) -> Vec<&'static str> {
+        let wrong: Vec<(u32, &'static str)> = self
+            .library
+            .sites
+            .iter()
+            .filter(|site| is_refuted(kernel.verdict(site.place())))
+            .map(|site| (site.judged, site.function))
+            .collect();
+        let mut functions = Vec::new();
+        for (place, function) in wrong {
+            let mut gone = Vec::new();
+            for tied in std::iter::once(&mut self.wide).chain(self.own.values_mut()) {
+                gone.extend(tied.extract_if(.., |tied| tied.place == place).map(|tied| tied.link));
+            }
+            if !gone.is_empty() {
+                kernel.detach(gone);
+                functions.push(function);
+            }
+            self.library.sites.retain(|site| site.judged != place);
+        }
+        self.refuted.extend(&functions);
+        functions
+    }
+
+    fn status(&self, kernel: &Kernel) -> LibraryStatus {
+        let sites = &self.library.sites;
+        let judged: HashSet<u32> = sites.iter().map(Site::place).filter(|place| *place != 0).collect();
+        let held = judged.iter().filter(|place| kernel.verdict(**place).0 > 0).count();
+        LibraryStatus {
+            path: self.library.path.display().to_string(),
+            family: self.library.family.name(),
+            sites: sites.len(),
+            processes: self.wide.is_empty().then_some(self.own.len()),
+            method: if sites.iter().any(|site| site.judged != 0) { "resolved" } else { "symbols" },
+            judged: judged.len(),
+            held,
+            refuted: self.refuted.clone(),
+        }
     }
 
     fn is_overspent(&self, kernel: &Kernel) -> bool {

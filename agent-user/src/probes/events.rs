@@ -119,7 +119,7 @@ impl Events {
                     self.sockets.insert((pid, fd), (Role::Server, peer.map(Arc::from)));
                 }
             }
-            What::FdClosed { fd } => {
+            What::FdClosed { fd, .. } => {
                 self.sockets.remove(&(pid, fd));
                 if let Some(object) = self.plain.remove(&(pid, fd))
                     && let Some(connection) = self.connections.remove(&(pid, object))
@@ -127,7 +127,14 @@ impl Events {
                     out.push(Observation { ts, what: Seen::Close { pid, conn: connection.id } });
                 }
             }
+            What::Record { .. } | What::IoUring => {}
         }
+    }
+
+    /// Who is at the other end of a descriptor, as far as its connect or accept was seen, or can be asked now.
+    pub(super) fn peer(&self, pid: u32, fd: i32) -> Option<String> {
+        let seen = self.sockets.get(&(pid, fd)).and_then(|(_, peer)| peer.as_deref().map(str::to_owned));
+        seen.or_else(|| processes::addresses(pid, fd).map(|(_, peer)| peer))
     }
 
     fn exec(&mut self, ts: Timestamp, pid: u32, exe: String, uid: u32, out: &mut Vec<Observation>) {

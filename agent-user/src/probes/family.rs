@@ -47,6 +47,13 @@ pub(super) struct Site {
     pub(super) judged: u32,
 }
 
+impl Site {
+    /// The number under which its hits are judged, as the kernel knows it; 0 where they are not.
+    pub(super) fn place(&self) -> u32 {
+        u32::try_from(self.cookie >> 32).unwrap_or(0)
+    }
+}
+
 const OPENSSL: &[(&str, Program)] = &[
     ("SSL_set_fd", Program::SetFd),
     ("SSL_set_rfd", Program::SetFd),

@@ -64,7 +64,7 @@ impl Halves {
                     self.meet(pid, object, fd, &event, out);
                 }
             }
-            What::FdClosed { fd } => {
+            What::FdClosed { fd, .. } => {
                 let fd = *fd;
                 if let Some(joined) = self.sockets.remove(&(pid, fd)) {
                     self.halves.retain(|(owner, _), half| {
@@ -228,7 +228,7 @@ mod tests {
     fn a_closed_socket_ends_the_connection() {
         let other = Object { address: 0x7000_0003_0002, generation: 8 };
         check(
-            vec![chunk(IN, 0, 7, "abc"), event(What::FdClosed { fd: 7 }), chunk(other, 0, 7, "def")],
+            vec![chunk(IN, 0, 7, "abc"), event(What::FdClosed { fd: 7, asked: 0, answered: 0 }), chunk(other, 0, 7, "def")],
             &[(IN.address & !3, Direction::In, 0, "abc"), (other.address & !3, Direction::In, 0, "def")],
         );
     }

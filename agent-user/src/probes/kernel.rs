@@ -1,6 +1,6 @@
 //! The loaded probe object: programs, maps, counters. Everything it attached goes when it is dropped, or when the process dies.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::num::NonZeroU32;
 use std::os::fd::{AsRawFd, RawFd};
 use std::path::Path;
@@ -17,6 +17,7 @@ use aya::{Ebpf, EbpfLoader};
 
 use super::StartError;
 use super::btf::Btf;
+use super::ledger::{Counted, Passed};
 
 /// Built by `cargo xtask build`; empty when this program was built without it.
 pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("AGENTWARD_PROBES"));
@@ -132,6 +133,9 @@ const SOCKET_EVENTS: &[(&str, &str, &str)] = &[
     ("close_enter", "syscalls", "sys_enter_close"),
 ];
 
+/// Rings of io_uring; a kernel may be built without them.
+const RING_EVENTS: &[(&str, &str, &str)] = &[("ring_enter", "syscalls", "sys_enter_io_uring_setup")];
+
 /// One attached program: detached when it is dropped.
 #[expect(dead_code, reason = "held for what its end does")]
 pub(super) enum Link {
@@ -148,6 +152,9 @@ pub(super) struct Kernel {
     spent: Array<MapData, u64>,
     sleeps: Array<MapData, u64>,
     counters: PerCpuArray<MapData, u64>,
+    verdicts: Array<MapData, u64>,
+    /// `FileState` of the kernel side, by file and process.
+    files: BpfHashMap<MapData, [u64; 2], [u64; 5]>,
     sleepable: bool,
     /// Only programs that do nothing are attached.
     empty: bool,
@@ -176,7 +183,7 @@ impl Kernel {
             loaded.load().map_err(|error| StartError::refused(program.name(sleepable), &error))?;
         }
         let mut loaded = HashMap::new();
-        for (name, _, _) in PROCESS_EVENTS.iter().chain(SOCKET_EVENTS).chain(&[EMPTY_EVENT]) {
+        for (name, _, _) in PROCESS_EVENTS.iter().chain(SOCKET_EVENTS).chain(RING_EVENTS).chain(&[EMPTY_EVENT]) {
             if loaded.insert(*name, ()).is_none() {
                 let program: &mut TracePoint = named(&mut object, name)?;
                 program.load().map_err(|error| StartError::refused(name, &error))?;
@@ -189,6 +196,8 @@ impl Kernel {
         let spent = take(&mut object, "SPENT")?;
         let sleeps = take(&mut object, "SLEEPS")?;
         let counters = take(&mut object, "COUNTERS")?;
+        let verdicts = take(&mut object, "VERDICTS")?;
+        let files = take(&mut object, "FILES")?;
         // The kernel waits for every CPU before a probe is gone: nobody else needs to.
         let (reaper, given) = std::sync::mpsc::channel::<Vec<Link>>();
         let dead = Arc::new(AtomicU64::new(0));
@@ -202,12 +211,30 @@ impl Kernel {
                 }
             })
             .map_err(|error| StartError::refused("start a thread", &error))?;
-        Ok(Kernel { object, ring, tracked, stdio, unjudged, spent, sleeps, counters, sleepable, empty, reaper, dying: 0, dead })
+        Ok(Kernel {
+            object,
+            ring,
+            tracked,
+            stdio,
+            unjudged,
+            spent,
+            sleeps,
+            counters,
+            verdicts,
+            files,
+            sleepable,
+            empty,
+            reaper,
+            dying: 0,
+            dead,
+        })
     }
 
     /// Events that every mode needs.
     pub(super) fn attach_process_events(&mut self) -> Result<Vec<Link>, StartError> {
-        self.attach_events(PROCESS_EVENTS)
+        let mut links = self.attach_events(PROCESS_EVENTS)?;
+        links.extend(self.attach_events(RING_EVENTS).unwrap_or_default());
+        Ok(links)
     }
 
     /// System calls of everybody; the programs look at those of watched processes.
@@ -296,6 +323,24 @@ impl Kernel {
     pub(super) fn note_stdio(&mut self, pid: u32, stdio: agent_wire::Stdio) {
         // The map drops the longest unused when it is full.
         let _ = self.stdio.insert(pid, [stdio.input, stdio.output], 0);
+    }
+
+    /// Hits for and against a place that was found without a symbol.
+    pub(super) fn verdict(&self, place: u32) -> (u64, u64) {
+        let cell = |index| self.verdicts.get(&index, 0).unwrap_or(0);
+        (cell(place * 2), cell(place * 2 + 1))
+    }
+
+    /// What passed a TLS socket; `None` when the kernel forgot it.
+    pub(super) fn passed(&self, counted: Counted) -> Option<Passed> {
+        let [generation, _, asked, answered, _] = self.files.get(&[counted.file, u64::from(counted.pid)], 0).ok()?;
+        (generation == counted.generation).then_some(Passed { asked, answered })
+    }
+
+    /// Inodes of sockets and pipes that system calls of a process were seen on.
+    pub(super) fn touched(&self, pid: u32) -> HashSet<u64> {
+        let own = self.files.iter().filter_map(Result::ok).filter(|([_, process], _)| *process == u64::from(pid));
+        own.map(|(_, [_, inode, ..])| inode).collect()
     }
 
     /// `agent_wire::counter` by index.

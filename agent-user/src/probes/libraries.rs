@@ -117,27 +117,52 @@ pub(super) struct Mapped {
     pub(super) path: PathBuf,
 }
 
+/// An executable part of a file in a process's memory.
+pub(super) struct Region {
+    pub(super) inode: Inode,
+    start: u64,
+    end: u64,
+    pub(super) offset: u64,
+}
+
+impl Region {
+    pub(super) fn holds(&self, offset: u64) -> bool {
+        (self.offset..self.offset + (self.end - self.start)).contains(&offset)
+    }
+
+    pub(super) fn address_of(&self, offset: u64) -> u64 {
+        self.start + (offset - self.offset)
+    }
+}
+
 /// The executable files of a process, each once.
 pub(super) fn mapped(pid: u32) -> Vec<Mapped> {
-    let Ok(maps) = File::open(format!("/proc/{pid}/maps")) else { return Vec::new() };
     let mut found: Vec<Mapped> = Vec::new();
-    for line in BufReader::new(maps).lines().map_while(Result::ok) {
-        let mut fields = line.split(' ');
-        let (Some(range), Some(rights), Some(_), Some(device), Some(number)) =
-            (fields.next(), fields.next(), fields.next(), fields.next(), fields.next())
-        else {
-            continue;
-        };
-        let number: u64 = number.parse().unwrap_or(0);
-        if !rights.contains('x') || number == 0 {
-            continue;
-        }
-        let inode = Inode { device: device_number(device), number };
-        if found.iter().all(|other| other.inode != inode) {
-            found.push(Mapped { inode, path: format!("/proc/{pid}/map_files/{range}").into() });
+    for region in regions(pid) {
+        if found.iter().all(|other| other.inode != region.inode) {
+            let path = format!("/proc/{pid}/map_files/{:x}-{:x}", region.start, region.end).into();
+            found.push(Mapped { inode: region.inode, path });
         }
     }
     found
+}
+
+/// The executable parts of files in a process's memory.
+pub(super) fn regions(pid: u32) -> Vec<Region> {
+    let Ok(maps) = File::open(format!("/proc/{pid}/maps")) else { return Vec::new() };
+    BufReader::new(maps).lines().map_while(Result::ok).filter_map(|line| region(&line)).collect()
+}
+
+/// `55d0-55e0 r-xp 00001000 fd:00 4711   /usr/bin/x`
+fn region(line: &str) -> Option<Region> {
+    let mut fields = line.split(' ');
+    let (range, rights, offset) = (fields.next()?, fields.next()?, fields.next()?);
+    let (device, number) = (fields.next()?, fields.next()?.parse().ok()?);
+    let (start, end) = range.split_once('-')?;
+    let hex = |text| u64::from_str_radix(text, 16).ok();
+    let inode = Inode { device: device_number(device), number };
+    let region = Region { inode, start: hex(start)?, end: hex(end)?, offset: hex(offset)? };
+    (rights.contains('x') && number != 0).then_some(region)
 }
 
 /// `fd:00` of a maps line as `st_dev` spells it.

@@ -4,6 +4,7 @@
 //! In: the host. Out: [`Observation`]s through [`Session::poll`]. Nothing here interprets plaintext beyond recognising an agent.
 
 mod attachments;
+mod audit;
 mod btf;
 pub mod elf;
 mod events;
@@ -11,15 +12,19 @@ mod family;
 #[cfg(test)]
 mod frames;
 mod halves;
+mod hello;
 mod kernel;
+mod ledger;
 mod libraries;
 mod needs;
 mod people;
 mod processes;
 mod reader;
+mod rings;
 mod scope;
 mod session;
 pub mod site;
+mod spots;
 mod stripped;
 
 use std::fmt;
@@ -152,8 +157,11 @@ pub(crate) fn kernel_release() -> String {
 /// What a session says of itself, for `status` and `doctor`.
 #[derive(Clone, Debug, Default)]
 pub struct Status {
-    /// Path, family, number of sites; in how many processes alone it is probed, unless machine-wide.
-    pub libraries: Vec<(String, &'static str, usize, Option<usize>)>,
+    pub libraries: Vec<LibraryStatus>,
+    /// What is not seen of watched processes: the latest [`spots::KEPT`].
+    pub blind: Vec<BlindSpot>,
+    /// Breakpoints that the last audit found in their place.
+    pub audited: u64,
     pub agents: Vec<u32>,
     /// Name and value of each kernel counter.
     pub counters: Vec<(&'static str, u64)>,
@@ -162,21 +170,66 @@ pub struct Status {
     pub wakeups: u64,
 }
 
+/// A library that is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LibraryStatus {
+    pub path: String,
+    pub family: &'static str,
+    pub sites: usize,
+    /// In how many processes alone it is probed, unless machine-wide.
+    pub processes: Option<usize>,
+    /// `symbols`, or `resolved` where names are missing.
+    pub method: &'static str,
+    /// Functions found without a name, and those of them whose hits have shown that they are the right ones.
+    pub judged: usize,
+    pub held: usize,
+    /// Functions that turned out to be others, and are not probed any more.
+    pub refuted: Vec<&'static str>,
+}
+
+/// What is not seen of a process, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlindSpot {
+    pub pid: u32,
+    pub exe: String,
+    /// `tls`, `io_uring`, `probe_changed`, `probe_refuted`.
+    pub why: &'static str,
+    pub what: String,
+    pub peer: String,
+}
+
 impl Status {
     pub fn to_value(&self) -> Value {
         let number = |number: u64| Value::int(i64::try_from(number).unwrap_or(i64::MAX));
         Value::map([
             (
                 "libraries",
-                Value::list(self.libraries.iter().map(|(path, family, sites, own)| {
+                Value::list(self.libraries.iter().map(|library| {
                     Value::map([
-                        ("path", Value::text(path.as_str())),
-                        ("family", Value::text(*family)),
-                        ("sites", number(*sites as u64)),
-                        ("processes", own.map_or(Value::text("all"), |own| number(own as u64))),
+                        ("path", Value::text(library.path.as_str())),
+                        ("family", Value::text(library.family)),
+                        ("sites", number(library.sites as u64)),
+                        ("processes", library.processes.map_or(Value::text("all"), |own| number(own as u64))),
+                        ("method", Value::text(library.method)),
+                        ("judged", number(library.judged as u64)),
+                        ("held", number(library.held as u64)),
+                        ("refuted", Value::list(library.refuted.iter().map(|function| Value::text(*function)))),
                     ])
                 })),
             ),
+            (
+                "blind",
+                Value::list(self.blind.iter().map(|spot| {
+                    Value::map([
+                        ("pid", number(u64::from(spot.pid))),
+                        ("exe", Value::text(spot.exe.as_str())),
+                        ("why", Value::text(spot.why)),
+                        ("what", Value::text(spot.what.as_str())),
+                        ("peer", Value::text(spot.peer.as_str())),
+                    ])
+                })),
+            ),
+            ("audited", number(self.audited)),
             ("agents", Value::list(self.agents.iter().map(|pid| number(u64::from(*pid))))),
             ("connections", number(self.connections as u64)),
             ("wakeups", number(self.wakeups)),

@@ -255,6 +255,8 @@ fn by_identity(scope: Scope, selectors: &Selectors, exec: &Exec) -> bool {
 
 fn recognise(observation: &Observation) -> bool {
     match &observation.what {
+        // It speaks to a model through a library that cannot be read.
+        Seen::Loss(loss) => loss.cause.blind_spot().is_some_and(|(why, name)| why == "tls" && is_model_host(name)),
         // A server that answers model calls or MCP is no agent by that: only who asks is.
         Seen::Chunk(chunk) if chunk.dir == Direction::Out && chunk.role != Some(Role::Server) => {
             let start = chunk.off.is_none_or(|offset| offset < 16 << 10);
@@ -290,6 +292,23 @@ mod tests {
             role: None,
         };
         Observation { ts: Timestamp(0), what: Seen::Chunk(chunk) }
+    }
+
+    fn is_blind_to(pid: u32, name: &str) -> Observation {
+        let cause = crate::base::LossCause::blind("tls", name);
+        let loss = Loss { cause, count: 1, pid: Some(pid), conn: None, dir: None, bytes: None };
+        Observation { ts: Timestamp(0), what: Seen::Loss(loss) }
+    }
+
+    #[test]
+    fn whoever_speaks_to_a_model_unread_is_an_agent_too() {
+        for (name, agent) in [("api.openai.com", true), ("example.com", false)] {
+            let (mut people, mut out) = (People::default(), Vec::new());
+            for observation in [exec(7, 1, "/opt/thing"), is_blind_to(7, name)] {
+                people.admit(Scope::Auto, &Selectors::default(), observation, &mut out);
+            }
+            assert_eq!((people.agents.contains(&7), out.len()), (agent, if agent { 2 } else { 0 }), "{name}");
+        }
     }
 
     fn connects(pid: u32) -> Observation {

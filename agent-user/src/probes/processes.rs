@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use crate::base::Sensitive;
@@ -126,13 +127,18 @@ fn is_written(pid: u32, fd: usize) -> bool {
 
 /// Local and peer address of a socket in another process: its descriptor is duplicated for a moment, so namespaces do not matter.
 pub(super) fn addresses(pid: u32, fd: i32) -> Option<(Option<String>, String)> {
+    let target = borrow(pid, fd)?;
+    let peer = rustix::net::getpeername(&target).ok().flatten().and_then(|address| SocketAddr::try_from(address).ok())?;
+    let local = rustix::net::getsockname(&target).ok().and_then(|address| SocketAddr::try_from(address).ok());
+    Some((local.map(canonical), canonical(peer)))
+}
+
+/// A duplicate of a descriptor of another process.
+pub(super) fn borrow(pid: u32, fd: i32) -> Option<OwnedFd> {
     let process = rustix::process::pidfd_open(
         rustix::process::Pid::from_raw(i32::try_from(pid).ok()?)?,
         rustix::process::PidfdFlags::empty(),
     )
     .ok()?;
-    let target = rustix::process::pidfd_getfd(&process, fd, rustix::process::PidfdGetfdFlags::empty()).ok()?;
-    let peer = rustix::net::getpeername(&target).ok().flatten().and_then(|address| SocketAddr::try_from(address).ok())?;
-    let local = rustix::net::getsockname(&target).ok().and_then(|address| SocketAddr::try_from(address).ok());
-    Some((local.map(canonical), canonical(peer)))
+    rustix::process::pidfd_getfd(&process, fd, rustix::process::PidfdGetfdFlags::empty()).ok()
 }

@@ -9,10 +9,14 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::BorrowedFd;
 
 use super::attachments::{Attachments, Moved};
+use super::audit::Audit;
 use super::events::Events;
 use super::kernel::{Kernel, Link};
+use super::ledger::{Ledger, Spot};
 use super::people::{Change, People};
+use super::rings::Rings;
 use super::scope::Scope;
+use super::spots::Spots;
 use super::{Settings, StartError, Status, preflight, processes};
 use crate::base::{LossCause, Timestamp};
 use crate::capture::ring::{self, What};
@@ -30,6 +34,9 @@ const PORTION_RECORDS: usize = 4096;
 /// Between two looks at the counters of loss, and at budgets and bystanders.
 const LOSSES: Duration = Duration::from_millis(100);
 const LOOK_AROUND: Duration = Duration::from_millis(100);
+
+/// Between two looks at what is not seen.
+const COVERAGE: Duration = Duration::from_millis(250);
 
 /// Young processes are looked at again after these: the loader maps libraries after exec.
 const LOOK_AGAIN: [Duration; 7] = [
@@ -58,6 +65,13 @@ pub struct Session {
     looked_at: Instant,
     busy_at: Instant,
     wakeups: u64,
+    ledger: Ledger,
+    rings: Rings,
+    audit: Audit,
+    spots: Spots,
+    covered_at: Instant,
+    /// Chunks lost when coverage was last looked at: afterwards nobody knows whose plaintext is missing.
+    lost: u64,
     translated: Vec<Observation>,
     passed: Vec<Observation>,
 }
@@ -86,11 +100,20 @@ impl Session {
             looked_at: Instant::now(),
             busy_at: Instant::now(),
             wakeups: 0,
+            ledger: Ledger::default(),
+            rings: Rings::default(),
+            audit: Audit::default(),
+            spots: Spots::default(),
+            covered_at: Instant::now(),
+            lost: 0,
             translated: Vec::new(),
             passed: Vec::new(),
         };
         for pid in processes::all() {
             session.kernel.note_stdio(pid, processes::stdio(pid));
+            if session.settings.scope == Scope::All {
+                session.rings.look_for(pid);
+            }
             if let Some(exec) = processes::identity(pid, session.events.boot) {
                 let ts = Timestamp(exec.start.unwrap_or(0));
                 session.translated.push(Observation { ts, what: Seen::Exec(exec) });
@@ -122,6 +145,7 @@ impl Session {
             }
             self.look_at_young(now);
             self.look_around(now);
+            self.look_for_blind_spots(now);
             self.count_losses(now);
             self.admit();
             out.append(&mut self.passed);
@@ -183,7 +207,9 @@ impl Session {
         let mut agents: Vec<u32> = self.people.agents.iter().copied().collect();
         agents.sort_unstable();
         Status {
-            libraries: self.attachments.status().collect(),
+            libraries: self.attachments.status(&self.kernel),
+            blind: self.spots.latest(),
+            audited: self.audit.sound,
             agents,
             counters: NAMES.iter().map(|(name, index)| (*name, values.get(*index as usize).copied().unwrap_or(0))).collect(),
             connections: self.events.connections(),
@@ -211,7 +237,17 @@ impl Session {
                     let _ = self.attachments.inherit(&mut self.kernel, event.tgid, child);
                     self.judge(child, tracked::CONTENT | tracked::SYSCALLS);
                 }
+                What::IoUring => self.rings.made(event.tgid),
+                What::Exit => {
+                    self.rings.gone(event.tgid);
+                    self.audit.gone(event.tgid);
+                }
                 _ => {}
+            }
+            let (kernel, events) = (&self.kernel, &self.events);
+            let peer = |fd| events.peer(event.tgid, fd);
+            for spot in self.ledger.see(&event, Instant::now(), peer, |counted| kernel.passed(counted)) {
+                self.tell(&spot);
             }
             self.events.translate(event, &mut self.translated);
         }
@@ -269,6 +305,44 @@ impl Session {
         }
     }
 
+    /// Now and then: connections that nothing is read of, places that turned out to be others, breakpoints that are gone.
+    fn look_for_blind_spots(&mut self, now: Instant) {
+        if now.duration_since(self.covered_at) < COVERAGE || self.settings.empty {
+            return;
+        }
+        self.covered_at = now;
+        let kernel = &self.kernel;
+        let lost = kernel.counters()[counter::RING_FULL as usize];
+        let lossy = lost > std::mem::replace(&mut self.lost, lost);
+        let mut spots = self.ledger.judge(now, lossy, |counted| kernel.passed(counted));
+        let ledger = &self.ledger;
+        spots.extend(self.rings.look(
+            now,
+            |pid| kernel.touched(pid),
+            |pid, fd| ledger.reads(pid, fd),
+            |pid| ledger.loose_of(pid) > 0,
+        ));
+        let watched =
+            || if self.settings.scope == Scope::All { processes::all() } else { self.people.agents.iter().copied().collect() };
+        spots.extend(self.audit.step(now, watched, |pid, inode| self.attachments.probed(pid, inode)));
+        for (what, users) in self.attachments.refute(&mut self.kernel, processes::all) {
+            tracing::warn!("{what} is not what it was taken for: it is not probed any more");
+            let spot = |pid| Spot { pid, why: "probe_refuted", what: what.clone(), socket: None, bytes: None };
+            spots.extend(users.into_iter().map(spot));
+        }
+        for spot in spots {
+            self.tell(&spot);
+        }
+    }
+
+    /// Whether its process is watched is decided at the door, as for all that is told of a process.
+    fn tell(&mut self, spot: &Spot) {
+        self.spots.tell(now(), spot, &mut self.translated);
+        if self.settings.scope == Scope::All || self.people.agents.contains(&spot.pid) {
+            self.spots.keep(spot);
+        }
+    }
+
     fn hand_over(&mut self, moved: Moved) {
         for pid in moved.processes {
             self.judge(pid, tracked::CONTENT | tracked::SYSCALLS);
@@ -283,6 +357,7 @@ impl Session {
         for change in std::mem::take(&mut self.people.changes) {
             match change {
                 Change::Watch(pid) => {
+                    self.rings.look_for(pid);
                     self.look_at(pid, true);
                     self.judge(pid, tracked::CONTENT | tracked::SYSCALLS);
                     if self.socket_events.is_empty() {

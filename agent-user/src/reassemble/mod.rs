@@ -72,12 +72,33 @@ pub enum StreamEvent {
 /// What is no stream, with processes resolved to keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fact {
-    Exec { process: ProcessKey, parent: Option<ProcessKey>, exec: crate::capture::Exec },
-    Fork { child: ProcessKey, parent: ProcessKey },
-    Exit { process: ProcessKey, code: Option<i64> },
-    Socket { process: ProcessKey, socket: Socket },
-    File { process: ProcessKey, effect: FileEffect },
-    Loss(Loss),
+    Exec {
+        process: ProcessKey,
+        parent: Option<ProcessKey>,
+        exec: crate::capture::Exec,
+    },
+    Fork {
+        child: ProcessKey,
+        parent: ProcessKey,
+    },
+    Exit {
+        process: ProcessKey,
+        code: Option<i64>,
+    },
+    Socket {
+        process: ProcessKey,
+        socket: Socket,
+    },
+    File {
+        process: ProcessKey,
+        effect: FileEffect,
+    },
+    /// `peer` is that of the connection, where the loss names one.
+    Loss {
+        process: Option<ProcessKey>,
+        peer: Option<Arc<str>>,
+        loss: Loss,
+    },
 }
 
 /// The stage.
@@ -297,7 +318,12 @@ impl Reassemble {
     }
 
     fn lose(&mut self, ts: Timestamp, loss: Loss, out: &mut Vec<StreamEvent>) {
+        let process = loss.pid.map(|pid| self.processes.key(pid, ts));
+        let named = process.zip(loss.conn.clone()).map(|(process, conn)| FlowKey { process, conn });
+        let peer = named.and_then(|key| self.sockets.of_conn(&key)).and_then(|known| known.peer);
         match (loss.pid, &loss.conn) {
+            // What is not seen at all leaves no hole in what is.
+            _ if loss.cause.blind_spot().is_some() => {}
             (Some(pid), Some(conn)) => {
                 let key = FlowKey { process: self.processes.key(pid, ts), conn: conn.clone() };
                 self.lose_in(&key, ts, &loss, out);
@@ -312,7 +338,7 @@ impl Reassemble {
             (Some(pid), None) => self.processes.lose(pid, ts, &loss.cause),
             (None, None) => self.loss = Some(loss.cause.clone()),
         }
-        out.push(StreamEvent::Fact { ts, fact: Fact::Loss(loss) });
+        out.push(StreamEvent::Fact { ts, fact: Fact::Loss { process, peer, loss } });
     }
 
     fn lose_in(&mut self, key: &FlowKey, ts: Timestamp, loss: &Loss, out: &mut Vec<StreamEvent>) {
