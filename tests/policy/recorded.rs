@@ -188,3 +188,135 @@ fn what_is_remembered_has_a_kind_of_its_own() {
     check(rule, &Traffic::default().call("POST mcp.example/mcp", "", tool, 200, done), &["served - - -"]);
     check(rule, &Traffic::default().call("POST mcp.example/mcp", "", &tool.replace("save", "search"), 200, done), &[]);
 }
+
+/// A good and a bad run of each pack's use: what the model decides, and the calls that follow.
+#[test]
+fn every_pack_tells_a_bad_run_from_a_good_one() {
+    let yes = json!({"action": "accept", "content": {"amount": 2000, "payee": "DE1"}});
+    let clerk = bearer(&json!({"sub": "u-1"}));
+    let transfer = |run: Run| {
+        run.api(
+            "POST api.bank.example/v1/tenants/t1/transfers",
+            &clerk,
+            r#"{"from_account":"A9","to":"DE1","amount":2000}"#,
+            "{}",
+        )
+    };
+    let accounts = |run: Run| {
+        run.api("GET api.bank.example/v1/tenants/t1/accounts", &clerk, "", r#"{"items":[{"id":"A9","owner_id":"u-1"}]}"#)
+    };
+    let swap = |run: Run| run.api("POST api.telco.example/v1/lines/17/sim-swaps", "", "{}", "{}");
+    let refund = |run: Run, amount: u32| {
+        run.api("POST api.shop.example/v1/orders/77/refunds", "", &format!("{{\"amount\":{amount}}}"), "{}")
+    };
+    let order = |run: Run| run.api("POST erp.firm.example/v1/purchase-orders", "", r#"{"number":"P-7","total":4000}"#, "{}");
+    let approve = |run: Run, who: &str| run.api("POST erp.firm.example/v1/purchase-orders/P-7/approvals", who, "{}", "{}");
+    let other = bearer(&json!({"sub": "u-2", "azp": "approver"}));
+    for (pack, run, expected) in [
+        ("banking", transfer(Run::new("pay_bill")), vec!["bank.account-never-shown", "bank.transfer-without-approval"]),
+        ("banking", transfer(accounts(Run::new("pay_bill")).asks_user(&yes)), vec![]),
+        ("telecom", swap(Run::new("swap_sim")), vec!["telco.swap-unidentified"]),
+        ("telecom", swap(Run::new("swap_sim").api("POST api.telco.example/v1/lines/17/identifications", "", "{}", "{}")), vec![]),
+        ("customer-support", refund(Run::new("refund"), 900), vec!["support.refund-limit", "support.refund-unseen"]),
+        (
+            "customer-support",
+            refund(Run::new("refund").api("GET api.shop.example/v1/orders/77", "", "", r#"{"id":"77"}"#), 90),
+            vec![],
+        ),
+        ("procurement", approve(order(Run::new("buy")), ""), vec!["purchase.own-approval"]),
+        ("procurement", approve(order(Run::new("buy")), &other), vec![]),
+        (
+            "it-operations",
+            Run::new("look").tool("run_command", &json!({"command": "rm -rf /var/lib"})),
+            vec!["ops.destructive-command"],
+        ),
+        ("it-operations", Run::new("look").tool("run_command", &json!({"command": "ls -l"})), vec![]),
+        ("security-operations", Run::new("look").tool("close_alert", &json!({"id": "5"})), vec!["soc.closed-unread"]),
+        (
+            "security-operations",
+            Run::new("look").tool("get_alert", &json!({"id": "5"})).tool("close_alert", &json!({"id": "5"})),
+            vec![],
+        ),
+        (
+            "software-development",
+            Run::new("look")
+                .tool("run_tests", &json!({}))
+                .tool("push_commits", &json!({"branch": "main"}))
+                .tool("merge_pull_request", &json!({"id": "1"})),
+            vec!["code.merged-untested", "code.protected-branch"],
+        ),
+        (
+            "software-development",
+            Run::new("look")
+                .tool("push_commits", &json!({"branch": "fix"}))
+                .tool("run_tests", &json!({}))
+                .tool("merge_pull_request", &json!({"id": "1"})),
+            vec![],
+        ),
+        (
+            "multi-agent-workflow",
+            Run::new("look").tool("publish_article", &json!({"article": "7"})),
+            vec!["agents.published-unreviewed"],
+        ),
+        (
+            "multi-agent-workflow",
+            Run::new("look")
+                .tool("submit_review", &json!({"article": "7", "verdict": "accept"}))
+                .tool("publish_article", &json!({"article": "7"})),
+            vec![],
+        ),
+    ] {
+        let file = format!("{}/../rules/{pack}/{pack}.toml", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(&file).expect("a pack");
+        let packs = vec![read(&file, &text).unwrap_or_else(|faults| panic!("{}", faults[0]))];
+        let rules = Arc::new(RuleSet::join(packs).expect("the pack joins"));
+        let recording = run.recording();
+        let mut found: Vec<String> = alerts(&rules, &recording).alerts.iter().map(|alert| alert.rule.id.to_string()).collect();
+        found.sort();
+        found.dedup();
+        assert_eq!(found, expected, "{pack}\n{recording}");
+    }
+}
+
+/// A conversation with its calls.
+struct Run {
+    traffic: Traffic,
+    messages: Vec<Value>,
+}
+
+impl Run {
+    /// The user asks, and the model decides for a tool whose calls follow.
+    fn new(tool: &str) -> Run {
+        let ask = json!({"role": "user", "content": "Please do what is needed for case 4711."});
+        Run { traffic: Traffic::default(), messages: vec![ask] }.tool(tool, &json!({}))
+    }
+
+    /// The model decides for a call, whose result the next request carries.
+    fn tool(mut self, tool: &str, arguments: &Value) -> Run {
+        let id = format!("call_{}", self.messages.len());
+        let function = json!({"name": tool, "arguments": arguments.to_string()});
+        let said =
+            json!({"role": "assistant", "content": null, "tool_calls": [{"id": id, "type": "function", "function": function}]});
+        let asked = json!({"model": "gpt-5", "messages": self.messages}).to_string();
+        let answer = json!({"id": id, "object": "chat.completion", "model": "gpt-5", "choices": [{"index": 0, "finish_reason": "tool_calls", "message": said}]});
+        self.traffic = self.traffic.call("POST api.openai.com/v1/chat/completions", "", &asked, 200, &answer.to_string());
+        self.messages.push(said);
+        self.messages.push(json!({"role": "tool", "tool_call_id": id, "content": "done"}));
+        self
+    }
+
+    fn api(mut self, line: &str, headers: &str, body: &str, answer: &str) -> Run {
+        self.traffic = self.traffic.call(line, headers, body, 200, answer);
+        self
+    }
+
+    fn asks_user(mut self, answer: &Value) -> Run {
+        self.traffic = self.traffic.asks_user(answer);
+        self
+    }
+
+    fn recording(&self) -> String {
+        let exec = json!({"kind": "exec", "ts": 1_789_999_999_000_000_000_u64, "pid": 7, "ppid": 1, "start": 5, "uid": 1000, "exe": "/usr/bin/agent", "argv": ["agent"], "cwd": "/", "cgroup": "/"});
+        format!("{exec}\n{}", self.traffic.lines)
+    }
+}
