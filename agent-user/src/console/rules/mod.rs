@@ -4,6 +4,7 @@
 
 mod explain;
 mod import;
+mod layout;
 mod trials;
 
 use std::fs;
@@ -336,41 +337,13 @@ fn markdown(files: &Files) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Spaces at line ends go, runs of blank lines become one, the file ends with one line feed. Text inside `"""` and `'''` stays.
-fn tidied(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut quoted: Option<&str> = None;
-    let mut blank = 0;
-    for line in text.lines() {
-        let inside = quoted.is_some();
-        for quote in ["\"\"\"", "'''"] {
-            for _ in 0..line.matches(quote).count() {
-                quoted = match quoted {
-                    Some(open) if open == quote => None,
-                    None => Some(quote),
-                    other => other,
-                };
-            }
-        }
-        let line = if inside || quoted.is_some() { line } else { line.trim_end() };
-        blank = if line.is_empty() && !inside { blank + 1 } else { 0 };
-        if blank < 2 && !(line.is_empty() && out.is_empty()) {
-            out.push_str(line);
-            out.push('\n');
-        }
-    }
-    out.truncate(out.trim_end().len());
-    out.push('\n');
-    out
-}
-
 fn tidy(paths: &[PathBuf], check: bool) -> Outcome {
     let mut changed = 0;
     for path in paths {
         for file in rule_files(path)? {
             let text = fs::read_to_string(&file).map_err(|error| Failure::file(&file, "read", &error))?;
             read(&file.display().to_string(), &text).map_err(|faults| told(&faults))?;
-            let tidy = tidied(&text);
+            let tidy = layout::tidied(&text);
             if tidy != text {
                 changed += 1;
                 println!("{}", file.display());
@@ -388,16 +361,4 @@ fn new(id: &str) -> Outcome {
         "[pack]\nname = \"my-agents\"\nversion = \"0.1.0\"\n\n[[rule]]\nid = \"{id}\"\ntitle = \"Refund above the limit\"\nseverity = \"high\"\nwhen = 'kind == \"api.request\" && effect == \"money\" && arg.amount > 500'\ntags = [\"api:API6\"]\nwhy = \"Refunds above 500 need a person.\"\nfix = \"Ask a person before the call.\"\n\n[[rule.test]]\nname = \"above\"\nevents = [{{ kind = \"api.request\", effect = \"money\", arg = {{ amount = 900 }} }}]\nalerts = 1\n\n[[rule.test]]\nname = \"below\"\nevents = [{{ kind = \"api.request\", effect = \"money\", arg = {{ amount = 90 }} }}]\nalerts = 0"
     );
     Ok(ExitCode::SUCCESS)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn layout_is_tidied_and_text_kept() {
-        assert_eq!(tidied("\n\na = 1  \n\n\n\nb = 2\n\n"), "a = 1\n\nb = 2\n");
-        let quoted = "a = '''\nx  \n\n\n\ny'''\n";
-        assert_eq!(tidied(quoted), quoted);
-    }
 }
