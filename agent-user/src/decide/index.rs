@@ -19,6 +19,8 @@ enum Anchor {
     Equal(Slot, Arc<str>),
     Truth(Slot, bool),
     Present(Slot),
+    /// A list or a map stands there: its items are asked, not its text.
+    Tree(Slot),
     /// A text that stands in a field, or in a whole tree written as text; lower case.
     Within(Slot, bool, String),
 }
@@ -47,6 +49,7 @@ pub(super) struct Index {
     equal: Vec<(Slot, HashMap<Arc<str>, Places>)>,
     truths: Vec<(Slot, bool, Vec<u32>)>,
     present: Vec<(Slot, Vec<u32>)>,
+    trees: Vec<(Slot, Vec<u32>)>,
     texts: Vec<Haystack>,
     kind: Option<Slot>,
 }
@@ -68,6 +71,7 @@ impl Index {
         let mut equal: BTreeMap<Slot, HashMap<Arc<str>, Vec<u32>>> = BTreeMap::new();
         let mut truths: BTreeMap<(Slot, bool), Vec<u32>> = BTreeMap::new();
         let mut present: BTreeMap<Slot, Vec<u32>> = BTreeMap::new();
+        let mut trees: BTreeMap<Slot, Vec<u32>> = BTreeMap::new();
         let mut texts: BTreeMap<(Slot, bool), BTreeMap<String, Vec<u32>>> = BTreeMap::new();
         let mut kinds: BTreeMap<(Slot, bool), Option<Vec<Arc<str>>>> = BTreeMap::new();
         let reader = Anchors { paths };
@@ -82,6 +86,7 @@ impl Index {
                     Anchor::Equal(slot, text) => equal.entry(slot).or_default().entry(text).or_default(),
                     Anchor::Truth(slot, truth) => truths.entry((slot, truth)).or_default(),
                     Anchor::Present(slot) => present.entry(slot).or_default(),
+                    Anchor::Tree(slot) => trees.entry(slot).or_default(),
                     Anchor::Within(slot, whole, text) => {
                         let known = kinds.entry((slot, whole)).or_insert_with(|| Some(Vec::new()));
                         *known = match (known.take(), of_kinds) {
@@ -102,6 +107,7 @@ impl Index {
         index.equal = equal.into_iter().collect();
         index.truths = truths.into_iter().map(|((slot, truth), rules)| (slot, truth, rules)).collect();
         index.present = present.into_iter().collect();
+        index.trees = trees.into_iter().collect();
         index.kind = Paths::registered("kind");
         for ((slot, whole), patterns) in texts {
             let bytes: usize = patterns.keys().map(String::len).sum();
@@ -143,6 +149,11 @@ impl Index {
         }
         for (slot, rules) in &self.present {
             if !matches!(slots.read(*slot), Fact::Absent | Fact::Unread) {
+                out.extend_from_slice(rules);
+            }
+        }
+        for (slot, rules) in &self.trees {
+            if matches!(slots.read(*slot), Fact::Tree(_)) {
                 out.extend_from_slice(rules);
             }
         }
@@ -264,11 +275,11 @@ impl Anchors<'_> {
         let texts = texts.filter(|texts| texts.iter().all(|text| text.len() >= SHORTEST && text.is_ascii()))?;
         let (slot, whole) = match searched {
             Node::TextOf(slot) => (*slot, true),
-            // A field that may hold a list is searched otherwise.
-            Node::Slot(slot) if !matches!(self.paths.name(*slot), "arg" | "result") && !self.open(*slot) => (*slot, false),
+            Node::Slot(slot) if !matches!(self.paths.name(*slot), "arg" | "result") => (*slot, false),
             _ => return None,
         };
-        Some((15, texts.into_iter().map(|text| Anchor::Within(slot, whole, text)).collect()))
+        let list = (!whole && self.open(slot)).then_some(Anchor::Tree(slot));
+        Some((15, texts.into_iter().map(|text| Anchor::Within(slot, whole, text)).chain(list).collect()))
     }
 
     fn open(&self, slot: Slot) -> bool {

@@ -415,3 +415,20 @@ fn what_waits_for_a_later_step_waits_on_after_a_restart() {
     restarted.tick(&set, START.plus(Duration::from_secs(400)), &mut alerts);
     assert_eq!(alerts.len(), 1);
 }
+
+#[test]
+fn rules_that_search_a_field_are_found_by_its_text_and_by_its_items() {
+    let set = set_of("when = 'arg.note.contains(\"secret\") || arg.note.matches(\"pass(word|phrase)\")'\n");
+    for (event, alerts, judged) in [
+        (r#"{"kind":"x","arg":{"note":"a secret"}}"#, 1, 1),
+        (r#"{"kind":"x","arg":{"note":"the password"}}"#, 1, 1),
+        (r#"{"kind":"x","arg":{"note":["secret","other"]}}"#, 1, 1),
+        (r#"{"kind":"x","arg":{"note":["a secret"]}}"#, 0, 1),
+        (r#"{"kind":"x","arg":{"note":"nothing"}}"#, 0, 0),
+        (r#"{"kind":"x","arg":{"note":7}}"#, 0, 0),
+    ] {
+        let mut decide = Decide::default();
+        assert_eq!(pushed(&mut decide, &set, event, 0, 1), alerts, "{event}");
+        assert_eq!(decide.counts().next().map(|(_, counts)| counts.judged), Some(judged), "{event}");
+    }
+}
