@@ -32,6 +32,10 @@ pub(super) fn forms(text: &str) -> Vec<String> {
 /// Lower case, without white space, hyphens, quotes, the marks around a value, and the parts of a link that do not choose its target.
 pub(super) fn normal(text: &str) -> String {
     let trimmed = text.trim().trim_matches(|letter: char| !letter.is_alphanumeric() && !matches!(letter, '/' | '~' | '+' | '_'));
+    // Most words are just letters.
+    if trimmed.bytes().all(|byte| byte.is_ascii_alphanumeric()) && !trimmed.starts_with("www") {
+        return trimmed.to_ascii_lowercase();
+    }
     let lower = trimmed.to_lowercase();
     let bare =
         lower.strip_prefix("https://").or(lower.strip_prefix("http://")).or(lower.strip_prefix("mailto:")).unwrap_or(&lower);
@@ -41,6 +45,9 @@ pub(super) fn normal(text: &str) -> String {
 
 /// A number in one spelling: `25`, `25.0`, `$25.00` and `1,000` as people write them.
 pub(super) fn amount(text: &str) -> Option<String> {
+    if !text.bytes().any(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
     let bare = text.trim_matches(|letter: char| !letter.is_ascii_digit() && letter != '-' && letter != '.').trim_end_matches('.');
     let digits: String = bare.chars().filter(|letter| *letter != ',').collect();
     let short =
@@ -50,6 +57,10 @@ pub(super) fn amount(text: &str) -> Option<String> {
         || matches!(letters.as_str(), "eur" | "usd" | "gbp" | "chf" | "euro" | "euros" | "dollars" | "us" | "k");
     let short = short && currency;
     let number: f64 = digits.parse().ok().filter(|_| short && digits.len() <= 15)?;
+    // A whole number as it is written is the spelling already.
+    if digits.bytes().all(|digit| digit.is_ascii_digit()) && !digits.starts_with('0') {
+        return Some(digits);
+    }
     Some(format!("{number}"))
 }
 
@@ -65,6 +76,11 @@ pub(super) enum Shape {
 }
 
 pub(super) fn shape(text: &str) -> Shape {
+    let telling =
+        |byte: u8| byte.is_ascii_digit() || byte.is_ascii_whitespace() || matches!(byte, b'@' | b'/' | b'.') || byte >= 0x80;
+    if !text.bytes().any(telling) {
+        return Shape::Word;
+    }
     let text = text.trim().trim_matches(['.', ',', '!', '?', ')', '(', '"', '\'', '<', '>', ';', ':']);
     let words = text.split_whitespace().count();
     let digits = text.chars().filter(char::is_ascii_digit).count();

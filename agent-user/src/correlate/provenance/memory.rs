@@ -350,6 +350,9 @@ impl Memory {
 
     /// Each word, each pair of neighbours, and numbers that are written in groups.
     fn run(&mut self, text: &str, seen: Seen) {
+        /// Longer than any account or telephone number: a column of numbers is not one of them.
+        const GROUP: usize = 48;
+        const MARKS: [char; 11] = ['=', ',', ';', '|', '(', ')', '<', '>', '"', '[', ']'];
         let mut before: Option<String> = None;
         let mut group = String::new();
         for raw in text.split_whitespace() {
@@ -362,16 +365,19 @@ impl Memory {
                 self.note(stem, seen);
             }
             // `key=value`, `a/b,c`: the parts are values too.
-            for part in raw.split(['=', ',', ';', '|', '(', ')', '<', '>', '"', '[', ']']).filter(|part| part.len() < raw.len()) {
-                self.note(part, seen);
+            if raw.contains(MARKS) {
+                raw.split(MARKS).for_each(|part| self.note(part, seen));
             }
             if let Some(before) = &before {
                 self.keep(&pair(before, &word), seen);
             }
             if word.chars().any(|letter| letter.is_ascii_digit()) {
+                if group.len() + word.len() > GROUP {
+                    group.clear();
+                }
                 group.push_str(&word);
                 if group.len() > word.len() {
-                    self.keep(&group.clone(), seen);
+                    self.keep(&group, seen);
                 }
             } else {
                 group.clear();
