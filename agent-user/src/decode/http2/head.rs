@@ -22,6 +22,8 @@ const UNKNOWN_PSEUDO: Anomaly = Anomaly::new("http2.unknown_pseudo_header");
 const DUPLICATE_PSEUDO: Anomaly = Anomaly::new("http2.ambiguous_duplicate_pseudo_header");
 const LATE_PSEUDO: Anomaly = Anomaly::new("http2.ambiguous_late_pseudo_header");
 const MISSING_PSEUDO: Anomaly = Anomaly::new("http2.missing_pseudo_header");
+/// A method, target, scheme or authority that HTTP/1 could not carry: written into a request line it would read as something else.
+const PSEUDO_VALUE: Anomaly = Anomaly::new("http2.ambiguous_pseudo_header_value");
 const TWO_HOSTS: Anomaly = Anomaly::new("http2.ambiguous_host");
 const LIMIT_FIELDS: Anomaly = Anomaly::new("limit.head_fields");
 const LIMIT_BYTES: Anomaly = Anomaly::new("limit.head_bytes");
@@ -155,6 +157,9 @@ impl List {
         if missing && !self.unknown {
             note(&mut self.anomalies, MISSING_PSEUDO);
         }
+        if !self.has_plain_request_line(connect) {
+            note(&mut self.anomalies, PSEUDO_VALUE);
+        }
         let secure = match self.scheme.as_deref() {
             Some(b"http") => false,
             Some(b"https") => true,
@@ -181,6 +186,19 @@ impl List {
             query: Sensitive::new(query.into()),
             websocket: connect && self.protocol.as_deref().is_some_and(|protocol| protocol.eq_ignore_ascii_case(b"websocket")),
         }
+    }
+
+    /// RFC 9113 section 8.3.1. What is not there says nothing.
+    fn has_plain_request_line(&self, connect: bool) -> bool {
+        let all =
+            |value: &Option<Bytes>, may: fn(u8) -> bool| value.as_ref().is_none_or(|value| value.iter().all(|byte| may(*byte)));
+        let begins_path = self.path.as_ref().is_none_or(|path| path.starts_with(b"/") || connect || &path[..] == b"*");
+        begins_path
+            && self.method.as_ref().is_none_or(|method| !method.is_empty())
+            && all(&self.method, is_token)
+            && all(&self.path, |byte| byte.is_ascii_graphic())
+            && all(&self.scheme, |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
+            && all(&self.authority, |byte| byte.is_ascii_graphic() && !matches!(byte, b'/' | b'\\' | b'?' | b'#' | b'@'))
     }
 
     /// RFC 9113 section 8.3.2. 0 when it is unknown or no number.

@@ -414,6 +414,9 @@ impl Connection {
         let Some(block) = side.block.as_mut().filter(|block| block.stream == head.stream) else {
             // Its beginning was missed, or it stands where none may.
             side.forget_blocks();
+            if side.is_whole {
+                self.flag(at, MALFORMED, out);
+            }
             return self.lost_block(head.stream, false, None, at, out);
         };
         block.continuations += 1;
@@ -492,7 +495,11 @@ impl Connection {
                 stream.forbid_inflating();
             }
         }
-        if part == Part::Request {
+        if part == Part::Request && !self.streams.contains_key(&number) {
+            // RFC 9113 section 5.1.1: odd, and higher than all before.
+            if self.sides[at.dir as usize].is_whole && (number.is_multiple_of(2) || number <= self.newest) {
+                self.flag(at, MALFORMED, out);
+            }
             self.newest = self.newest.max(number);
         }
         let stream = self.open(number, at, out);

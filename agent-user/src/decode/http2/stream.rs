@@ -11,7 +11,7 @@ use crate::base::{Anomaly, Direction, ExchangeId, Incomplete, LossCause, Timesta
 
 use super::super::body::{Assembled, Assembler};
 use super::super::websocket::Socket;
-use super::super::{Body, Exchange, Header, HttpEvent, Out, Protocol, Request, Response, grpc, header, note};
+use super::super::{Body, Exchange, Header, HttpEvent, Out, Protocol, Request, Response, UNKNOWN, grpc, header, note};
 use super::head::{List, RequestHead};
 
 const RESET: Incomplete = Incomplete::new("stream_reset");
@@ -72,6 +72,14 @@ impl Half {
 
     fn declared_length(&self) -> Option<u64> {
         std::str::from_utf8(header(&self.headers, "content-length")?).ok()?.parse().ok()
+    }
+
+    /// Lengths that differ, or are no numbers: a translation to HTTP/1 would frame by one of them.
+    fn has_odd_length(&self) -> bool {
+        let mut lengths =
+            self.headers.iter().filter(|field| &*field.name == "content-length").map(|field| field.value.expose_content());
+        let Some(first) = lengths.next().filter(|first| *first != UNKNOWN.as_bytes()) else { return false };
+        first.is_empty() || !first.iter().all(u8::is_ascii_digit) || lengths.any(|other| other != first)
     }
 }
 
@@ -346,6 +354,7 @@ impl Stream {
         let mut frames = Vec::new();
         let assembled = body.finish(&mut frames);
         let (closed, holed, received, declared) = (half.closed, half.holed, half.received, half.declared_length());
+        let odd_length = half.has_odd_length();
         half.assembled = Some(Assembled::default());
         self.hand_on(frames, at, out);
         for reason in &assembled.incomplete {
@@ -359,7 +368,7 @@ impl Stream {
         }
         // An answer to HEAD, or 304, declares what it would have sent.
         let must_match = part == Part::Request || received > 0;
-        if closed && !holed && must_match && declared.is_some_and(|declared| declared != received) {
+        if odd_length || closed && !holed && must_match && declared.is_some_and(|declared| declared != received) {
             self.note(AMBIGUOUS_LENGTH);
         }
         self.half(part).assembled = Some(assembled);

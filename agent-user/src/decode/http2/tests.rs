@@ -229,6 +229,43 @@ fn a_block_interrupted_is_lost() {
     );
 }
 
+/// What a translation to HTTP/1 would write into its request line, or frame by.
+#[test]
+fn values_that_http1_would_read_otherwise() {
+    let odd = "~http2.ambiguous_pseudo_header_value";
+    for (field, value, expected) in [
+        (":method", "GET /a HTTP/1.1", format!("GET /a HTTP/1.1 https://a.example/p?q=1 => 200 {odd}")),
+        (":path", "/a b", format!("GET https://a.example/a b => 200 {odd}")),
+        (":path", "a", format!("GET https://a.examplea => 200 {odd}")),
+        (":path", "/a\r\nb", format!("GET https://a.example/a\r\nb => 200 {odd}")),
+        (":scheme", "https://b/?", format!("GET https://a.example/p?q=1 => 200 {odd}")),
+        (":authority", "u@b", format!("GET https://b/p?q=1 => 200 {odd}")),
+        ("content-length", "x", "GET https://a.example/p?q=1 [content-length=x] => 200 ~http2.ambiguous_length".into()),
+        ("content-length", "0", "GET https://a.example/p?q=1 [content-length=0] => 200".into()),
+    ] {
+        let mut fields: Vec<(&str, &str)> = GET.into_iter().filter(|(name, _)| *name != field).collect();
+        fields.insert(if field.starts_with(':') { 0 } else { fields.len() }, (field, value));
+        check(&[client(&[headers(1, 5, &fields)]), server(&[headers(1, 5, &OK)])], &[&format!("x1 http/2/1: {expected}")]);
+    }
+    let twice = [&GET[..], &[("content-length", "3"), ("content-length", "4")]].concat();
+    check(
+        &[client(&[headers(1, 4, &twice), frame(0, 1, 1, b"abc")]), server(&[headers(1, 5, &OK)])],
+        &[
+            r#"x1 http/2/1: GET https://a.example/p?q=1 [content-length=3, content-length=4] "abc" => 200 ~http2.ambiguous_length"#,
+        ],
+    );
+}
+
+/// RFC 9113 section 5.1.1.
+#[test]
+fn numbers_that_no_client_may_use() {
+    for (first, second, odd) in [(1, 3, false), (2, 3, true), (3, 1, true)] {
+        let requests = client(&[headers(first, 5, &GET), headers(second, 5, &GET)]);
+        let seen = in_all_pieces(started, &[requests], 3);
+        assert_eq!(seen.contains(&"out ~http2.malformed_frame 0".to_owned()), odd, "{seen:?}");
+    }
+}
+
 /// Where every frame was seen, fields without a request line are a request that lacks it, not the end of one.
 #[test]
 fn a_request_without_its_pseudo_header_fields() {
