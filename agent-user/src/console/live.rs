@@ -21,28 +21,13 @@ pub(super) struct Wishes {
 impl Wishes {
     /// Installs the handlers before anything is attached, so that no signal can leave probes behind.
     pub(super) fn listen() -> Result<Arc<Wishes>, Failure> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().context("the signal runtime")?;
-        let _inside = runtime.enter();
-        let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
-        let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
-        let mut hangup = signal(SignalKind::hangup()).context("SIGHUP")?;
         let wishes = Arc::new(Wishes::default());
         let heard = wishes.clone();
-        drop(_inside);
-        std::thread::Builder::new()
-            .name("signals".into())
-            .spawn(move || {
-                runtime.block_on(async {
-                    loop {
-                        tokio::select! {
-                            _ = interrupt.recv() => heard.stop.store(true, Ordering::Release),
-                            _ = terminate.recv() => heard.stop.store(true, Ordering::Release),
-                            _ = hangup.recv() => heard.reload.store(true, Ordering::Release),
-                        }
-                    }
-                });
-            })
-            .context("the signal thread")?;
+        watch(move |signal| {
+            let wish = if signal == SignalKind::hangup() { &heard.reload } else { &heard.stop };
+            wish.store(true, Ordering::Release);
+            true
+        })?;
         Ok(wishes)
     }
 
@@ -58,6 +43,15 @@ impl Wishes {
 
 /// Runs `last` when a signal asks the program to end, or its terminal is gone: whatever the main thread is doing.
 pub(super) fn on_end(last: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
+    let mut last = Some(last);
+    watch(move |_| {
+        last.take().into_iter().for_each(|last| last());
+        false
+    })
+}
+
+/// Hands SIGINT, SIGTERM and SIGHUP to `heard`, on a thread of its own, until it has heard enough.
+fn watch(mut heard: impl FnMut(SignalKind) -> bool + Send + 'static) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().context("the signal runtime")?;
     let inside = runtime.enter();
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
@@ -66,13 +60,17 @@ pub(super) fn on_end(last: impl FnOnce() + Send + 'static) -> Result<(), Failure
     drop(inside);
     let wait = move || {
         runtime.block_on(async {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-                _ = hangup.recv() => {}
+            loop {
+                let came = tokio::select! {
+                    _ = interrupt.recv() => SignalKind::interrupt(),
+                    _ = terminate.recv() => SignalKind::terminate(),
+                    _ = hangup.recv() => SignalKind::hangup(),
+                };
+                if !heard(came) {
+                    return;
+                }
             }
         });
-        last();
     };
     std::thread::Builder::new().name("signals".into()).spawn(wait).context("the signal thread")?;
     Ok(())
