@@ -11,6 +11,8 @@ mod control;
 mod convert;
 #[cfg(feature = "live")]
 mod daemon;
+#[cfg(feature = "live")]
+mod doctor;
 #[cfg(feature = "sinks")]
 mod evidence;
 #[cfg(feature = "live")]
@@ -99,6 +101,9 @@ enum Command {
         #[command(subcommand)]
         command: evidence::Command,
     },
+    /// What this host allows, which TLS libraries its processes have, what is blind and why. Attaches nothing.
+    #[cfg(feature = "live")]
+    Doctor(doctor::Arguments),
     /// How the running daemon is.
     #[cfg(feature = "live")]
     Status(control::Arguments),
@@ -313,6 +318,8 @@ pub fn main() -> ExitCode {
         Command::Sinks { command } => sinks::run(&command),
         #[cfg(feature = "sinks")]
         Command::Evidence { command } => evidence::run(&command),
+        #[cfg(feature = "live")]
+        Command::Doctor(arguments) => doctor::run(&arguments),
         #[cfg(feature = "live")]
         Command::Status(arguments) => control::ask("status", &arguments),
         #[cfg(feature = "live")]

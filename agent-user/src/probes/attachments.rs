@@ -215,7 +215,8 @@ impl Attachments {
     }
 
     fn discover(&mut self, kernel: &mut Kernel, path: &Path, inode: Inode) -> Result<(), StartError> {
-        let Some(library) = self.catalogue.look(path, inode) else { return Ok(()) };
+        // Nothing to attach to: what passes there unread is told by the ledger.
+        let Some(library) = self.catalogue.look(path, inode).filter(|library| !library.sites.is_empty()) else { return Ok(()) };
         let account = u32::try_from(self.libraries.len()).unwrap_or(0) % LIBRARIES;
         let mut attached = Attached {
             library,
@@ -309,7 +310,7 @@ impl Attached {
             family: self.library.family.name(),
             sites: sites.len(),
             processes: self.wide.is_empty().then_some(self.own.len()),
-            method: if sites.iter().any(|site| site.judged != 0) { "resolved" } else { "symbols" },
+            method: self.library.method(),
             judged: judged.len(),
             held,
             refuted: self.refuted.clone(),

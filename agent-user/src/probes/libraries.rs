@@ -25,9 +25,22 @@ pub(super) struct Library {
     pub(super) file: File,
     pub(super) family: Family,
     pub(super) sites: Vec<Site>,
+    /// TLS stacks that are in it and were not found, with the reason.
+    pub(super) doubts: Vec<String>,
 }
 
 impl Library {
+    /// How its functions were found.
+    pub(super) fn method(&self) -> &'static str {
+        if self.sites.is_empty() {
+            "none"
+        } else if self.sites.iter().any(|site| site.judged != 0) {
+            "resolved"
+        } else {
+            "symbols"
+        }
+    }
+
     /// A path to the open descriptor, which leads to the inode whatever happened to its name.
     pub(super) fn handle(&self) -> PathBuf {
         format!("/proc/self/fd/{}", self.file.as_raw_fd()).into()

@@ -26,6 +26,7 @@ mod session;
 pub mod site;
 mod spots;
 mod stripped;
+mod survey;
 
 use std::fmt;
 
@@ -33,6 +34,7 @@ use crate::base::Value;
 
 pub use scope::{Scope, Selectors};
 pub use session::Session;
+pub use survey::{Survey, SurveyFile, survey};
 
 /// What to watch and with how much memory.
 #[derive(Clone, Debug)]

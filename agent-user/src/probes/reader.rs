@@ -16,7 +16,8 @@ use sha2::{Digest, Sha256};
 use super::elf::{Elf, FILE_BYTES};
 use super::family::{plan, wanted};
 use super::libraries::{Inode, Library};
-use crate::resolve::{Knowledge, Report, build_id, resolve};
+use super::stripped::family;
+use crate::resolve::{Knowledge, Report, Stack, build_id, resolve};
 
 /// Remembered answers. Where it cannot be written, every start reads anew.
 const REMEMBERED: &str = "/var/cache/agentward/resolved";
@@ -119,7 +120,11 @@ fn library(path: PathBuf, file: File, knowledge: &Knowledge) -> io::Result<Optio
     file.read_exact_at(&mut data, 0)?;
     let report = remembered(&data, knowledge);
     let planned = Elf::read(&data, wanted).and_then(|elf| plan(&elf, &report));
-    Ok(planned.map(|(family, sites)| Library { path, file, family, sites }))
+    // A cipher below rustls is no door of its own.
+    let doubts = report.doubts.iter().filter(|doubt| doubt.stack != Stack::AwsLc);
+    let unread = doubts.clone().next().map(|doubt| (family(doubt.stack), Vec::new()));
+    let doubts = doubts.map(|doubt| format!("{}: {}", doubt.stack.name(), doubt.reason)).collect();
+    Ok(planned.or(unread).map(|(family, sites)| Library { path, file, family, sites, doubts }))
 }
 
 /// What the resolver says of these bytes, now or at an earlier time.
@@ -130,7 +135,7 @@ fn remembered(data: &[u8], knowledge: &Knowledge) -> Report {
     }
     // What is refused holds nothing that could be attached to.
     let report = resolve(data, knowledge).unwrap_or_default();
-    if let Some(file) = file.filter(|_| !report.found.is_empty()) {
+    if let Some(file) = file.filter(|_| !report.found.is_empty() || !report.doubts.is_empty()) {
         // Only time is lost where it cannot be kept.
         let _ = keep(&file, &report);
     }

@@ -29,7 +29,7 @@ pub(super) fn sites(elf: &Elf<'_>, report: &Report, named: bool) -> (Vec<Family>
     (families, sites)
 }
 
-fn family(stack: Stack) -> Family {
+pub(super) fn family(stack: Stack) -> Family {
     match stack {
         Stack::Openssl => Family::Openssl,
         Stack::Boringssl => Family::Boringssl,
