@@ -25,21 +25,35 @@ class Ledger:
             self._file.write(line)
 
 
+# The kernel's tables change while they are read: an entry may be passed over.
+LOOKS = 5
+
+
 def client_of(port, server_port):
     """Process, and its program, that holds the client end of a loopback connection; None when it is gone."""
-    inode = _socket(port, server_port)
-    if inode is None:
-        return None
-    link = f"socket:[{inode}]"
+    for _ in range(LOOKS):
+        inode = _socket(port, server_port)
+        holder = inode and _holder(f"socket:[{inode}]")
+        if holder:
+            return holder
+    return None
+
+
+def _holder(link):
     for pid in filter(str.isdigit, os.listdir("/proc")):
         if int(pid) == os.getpid():
             continue
         try:
-            for fd in os.listdir(f"/proc/{pid}/fd"):
-                if os.readlink(f"/proc/{pid}/fd/{fd}") == link:
-                    return {"pid": int(pid), "exe": os.readlink(f"/proc/{pid}/exe")}
+            fds = os.listdir(f"/proc/{pid}/fd")
         except OSError:
             continue
+        for fd in fds:
+            try:
+                if os.readlink(f"/proc/{pid}/fd/{fd}") == link:
+                    return {"pid": int(pid), "exe": os.readlink(f"/proc/{pid}/exe")}
+            except OSError:
+                # Closed meanwhile; the others are still there.
+                continue
     return None
 
 
