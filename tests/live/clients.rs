@@ -5,7 +5,7 @@ use std::process::Command;
 
 use agent_tests::compare::{self, End};
 use agent_tests::peers::{World, finish};
-use agent_tests::{json_lines, program};
+use agent_tests::{each_client, json_lines, program};
 
 /// A client, and how many exchanges it makes at least (so that an idle client is no success).
 struct Case {
@@ -94,12 +94,5 @@ fn check(case: &Case, scope: &str) {
 #[test]
 #[ignore = "needs root: cargo xtask test"]
 fn exchanges_are_seen_as_their_server_received_them() {
-    let wanted = std::env::var("AGENTWARD_CLIENT").ok();
-    let mut failed = Vec::new();
-    for case in CASES.iter().filter(|case| wanted.as_ref().is_none_or(|name| name == case.name)) {
-        if std::panic::catch_unwind(|| check(case, "all")).is_err() {
-            failed.push(case.name);
-        }
-    }
-    assert!(failed.is_empty(), "failed: {failed:?}");
+    each_client(&CASES, |case| case.name, |case| check(case, "all"));
 }

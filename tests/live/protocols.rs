@@ -6,7 +6,7 @@ use std::process::Command;
 
 use agent_tests::compare::{self, End};
 use agent_tests::peers::{Server, World, finish};
-use agent_tests::{json_lines, program};
+use agent_tests::{each_client, json_lines, program};
 use serde_json::Value;
 
 /// A client of one of the servers of `protocols.py`, and how many rows it makes there at least.
@@ -144,12 +144,5 @@ fn check(case: &Case) {
 #[test]
 #[ignore = "needs root: cargo xtask test"]
 fn other_protocols_are_seen_as_their_server_received_them() {
-    let wanted = std::env::var("AGENTWARD_CLIENT").ok();
-    let mut failed = Vec::new();
-    for case in CASES.iter().filter(|case| wanted.as_ref().is_none_or(|name| name == case.name)) {
-        if std::panic::catch_unwind(|| check(case)).is_err() {
-            failed.push(case.name);
-        }
-    }
-    assert!(failed.is_empty(), "failed: {failed:?}");
+    each_client(&CASES, |case| case.name, check);
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use agent_tests::compare::{self, End};
 use agent_tests::peers::{World, packages, script};
-use agent_tests::{json_lines, program};
+use agent_tests::{each_client, json_lines, program};
 
 /// A program, the library that it carries, and how many exchanges it makes at least.
 struct Stack {
@@ -202,14 +202,7 @@ fn check(stack: &Stack) {
 }
 
 fn check_all(stacks: &[Stack]) {
-    let wanted = std::env::var("AGENTWARD_CLIENT").ok();
-    let mut failed = Vec::new();
-    for stack in stacks.iter().filter(|stack| wanted.as_ref().is_none_or(|name| name == stack.name)) {
-        if std::panic::catch_unwind(|| check(stack)).is_err() {
-            failed.push(stack.name);
-        }
-    }
-    assert!(failed.is_empty(), "failed: {failed:?}");
+    each_client(stacks, |stack| stack.name, check);
 }
 
 #[test]

@@ -11,6 +11,7 @@ pub mod program;
 pub mod scenes;
 pub mod shape;
 
+use std::panic::RefUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -61,6 +62,21 @@ pub fn json_lines(text: &str) -> Vec<Value> {
             serde_json::from_str(line).unwrap_or_else(|error| panic!("line {}: {error}: {line:.200}", number + 1))
         })
         .collect()
+}
+
+/// Checks every client, or the one that `AGENTWARD_CLIENT` names; tells of all that failed, not of the first only.
+///
+/// # Panics
+/// When one fails.
+pub fn each_client<C: RefUnwindSafe>(clients: &[C], name: impl Fn(&C) -> &str, check: impl Fn(&C) + RefUnwindSafe) {
+    let wanted = std::env::var("AGENTWARD_CLIENT").ok();
+    let mut failed = Vec::new();
+    for client in clients.iter().filter(|client| wanted.as_deref().is_none_or(|wanted| wanted == name(client))) {
+        if std::panic::catch_unwind(|| check(client)).is_err() {
+            failed.push(name(client));
+        }
+    }
+    assert!(failed.is_empty(), "failed: {failed:?}");
 }
 
 /// Waits until `ready` gives something.
