@@ -54,6 +54,11 @@ impl Value {
         Value::Number(Number { text: number.to_string().into() })
     }
 
+    /// A length or a counter; one that does not fit is [`i64::MAX`].
+    pub fn count(number: impl TryInto<i64>) -> Value {
+        Value::int(number.try_into().unwrap_or(i64::MAX))
+    }
+
     pub fn map<K: Into<Arc<str>>>(entries: impl IntoIterator<Item = (K, Value)>) -> Value {
         Value::Map(entries.into_iter().map(|(key, value)| (key.into(), value)).collect())
     }

@@ -75,39 +75,38 @@ impl Snapshot {
     }
 
     pub(super) fn json(&self) -> Value {
-        let number = |number: u64| Value::int(i64::try_from(number).unwrap_or(i64::MAX));
         let sinks = self.sinks.iter().map(|sink| {
             Value::map([
                 ("name", Value::text(sink.name.as_str())),
-                ("delivered", number(sink.delivered)),
-                ("failures", number(sink.failures)),
-                ("lost", number(sink.lost)),
-                ("dead", number(sink.dead)),
-                ("bytes", number(sink.bytes)),
-                ("queued", number(sink.queued)),
-                ("oldest", number(sink.oldest)),
+                ("delivered", Value::count(sink.delivered)),
+                ("failures", Value::count(sink.failures)),
+                ("lost", Value::count(sink.lost)),
+                ("dead", Value::count(sink.dead)),
+                ("bytes", Value::count(sink.bytes)),
+                ("queued", Value::count(sink.queued)),
+                ("oldest", Value::count(sink.oldest)),
                 ("broken", Value::Bool(sink.broken)),
             ])
         });
         Value::map([
             ("version", Value::text(super::VERSION)),
-            ("pid", number(u64::from(std::process::id()))),
-            ("observations", number(self.observations)),
-            ("exchanges", number(self.exchanges)),
-            ("incomplete", number(self.incomplete)),
-            ("messages", number(self.messages)),
-            ("actions", number(self.actions)),
-            ("workflows_closed", number(self.workflows)),
-            ("alerts", number(self.alerts)),
-            ("shadow_alerts", number(self.shadow_alerts)),
-            ("internal_faults", number(self.panics)),
-            ("anomalies", Value::map(self.anomalies.iter().map(|(name, count)| (name.as_str(), number(*count))))),
+            ("pid", Value::count(u64::from(std::process::id()))),
+            ("observations", Value::count(self.observations)),
+            ("exchanges", Value::count(self.exchanges)),
+            ("incomplete", Value::count(self.incomplete)),
+            ("messages", Value::count(self.messages)),
+            ("actions", Value::count(self.actions)),
+            ("workflows_closed", Value::count(self.workflows)),
+            ("alerts", Value::count(self.alerts)),
+            ("shadow_alerts", Value::count(self.shadow_alerts)),
+            ("internal_faults", Value::count(self.panics)),
+            ("anomalies", Value::map(self.anomalies.iter().map(|(name, count)| (name.as_str(), Value::count(*count))))),
             (
                 "journal",
                 Value::map([
-                    ("written", number(self.journal_written)),
-                    ("dropped", number(self.journal_dropped)),
-                    ("disk_errors", number(self.disk_errors)),
+                    ("written", Value::count(self.journal_written)),
+                    ("dropped", Value::count(self.journal_dropped)),
+                    ("disk_errors", Value::count(self.disk_errors)),
                     ("disk_failing", Value::Bool(self.disk_failing)),
                 ]),
             ),
@@ -248,9 +247,9 @@ fn serve(mut stream: UnixStream, board: &Board) -> std::io::Result<()> {
 pub(super) struct Arguments {
     /// The daemon's configuration, for the place of its socket.
     #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    pub(super) config: Option<PathBuf>,
     #[arg(long, value_enum, default_value = "text")]
-    format: Format,
+    pub(super) format: Format,
 }
 
 /// One question to the daemon that answers at `path`.

@@ -1,6 +1,5 @@
 //! `agentward doctor`: what this host allows, which TLS libraries its processes have, and what is not seen. Nothing is attached.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::config::Config;
@@ -9,17 +8,8 @@ use crate::base::Value;
 use crate::deliver::line::printable;
 use crate::probes::{self, Survey};
 
-#[derive(clap::Args)]
-pub(super) struct Arguments {
-    /// The daemon's configuration, for the place of its socket.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    #[arg(long, value_enum, default_value = "text")]
-    format: Format,
-}
-
 /// Code 3 when this host cannot be watched, else 0: a library that cannot be read is told, and is no failure of the host.
-pub(super) fn run(arguments: &Arguments) -> Outcome {
+pub(super) fn run(arguments: &control::Arguments) -> Outcome {
     let config = Config::load(arguments.config.as_deref())?;
     let refusal = probes::preflight().err().map(|error| error.to_string());
     let survey = probes::survey().map_err(|error| Failure::Host(error.to_string()))?;
@@ -33,14 +23,13 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
 }
 
 fn json(refusal: Option<&str>, survey: &Survey, daemon: Option<&serde_json::Value>) -> Value {
-    let number = |number: usize| Value::int(i64::try_from(number).unwrap_or(i64::MAX));
     let files = survey.files.iter().map(|file| {
         Value::map([
             ("path", Value::text(file.path.as_str())),
             ("family", file.family.map_or(Value::Null, Value::text)),
             ("method", Value::text(file.method)),
-            ("sites", number(file.sites)),
-            ("processes", number(file.processes)),
+            ("sites", Value::count(file.sites)),
+            ("processes", Value::count(file.processes)),
             ("doubts", Value::list(file.doubts.iter().map(|doubt| Value::text(doubt.as_str())))),
         ])
     });

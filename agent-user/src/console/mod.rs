@@ -103,7 +103,7 @@ enum Command {
     },
     /// What this host allows, which TLS libraries its processes have, what is blind and why. Attaches nothing.
     #[cfg(feature = "live")]
-    Doctor(doctor::Arguments),
+    Doctor(control::Arguments),
     /// How the running daemon is.
     #[cfg(feature = "live")]
     Status(control::Arguments),

@@ -59,7 +59,7 @@ pub fn run(set: &RuleSet, rule: &Arc<Rule>, test: &Test) -> Outcome {
 /// Every action has a time.
 fn timed(event: &Value, now: Timestamp) -> Value {
     let entries = event.as_map().unwrap_or_default().iter().filter(|(name, _)| !matches!(&**name, "time" | "after")).cloned();
-    Value::map(entries.chain([("time".into(), Value::int(i64::try_from(now.0).unwrap_or(i64::MAX)))]))
+    Value::map(entries.chain([("time".into(), Value::count(now.0))]))
 }
 
 fn unlike(alert: &Alert, wanted: &[(String, Value)]) -> Option<String> {
@@ -68,7 +68,7 @@ fn unlike(alert: &Alert, wanted: &[(String, Value)]) -> Option<String> {
     let shown = Value::map([
         ("severity", Value::text(alert.severity.name())),
         ("proof", Value::text(alert.proof.name())),
-        ("count", Value::int(i64::try_from(alert.count).unwrap_or(i64::MAX))),
+        ("count", Value::count(alert.count)),
         ("group", alert.group.clone()),
         ("object", alert.object.clone()),
         ("actor", alert.actor.clone()),

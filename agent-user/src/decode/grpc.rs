@@ -176,7 +176,7 @@ fn read_bytes(bytes: &[u8], depth: usize, fields: &mut usize) -> Value {
         return Value::text(text);
     }
     let nested = depth.checked_sub(1).and_then(|depth| read_message(bytes, depth, fields));
-    nested.unwrap_or_else(|| Value::map([("bytes", Value::int(i64::try_from(bytes.len()).unwrap_or(i64::MAX)))]))
+    nested.unwrap_or_else(|| Value::map([("bytes", Value::count(bytes.len()))]))
 }
 
 fn varint(rest: &mut &[u8]) -> Option<u64> {

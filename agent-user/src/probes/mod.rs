@@ -202,7 +202,6 @@ pub struct BlindSpot {
 
 impl Status {
     pub fn to_value(&self) -> Value {
-        let number = |number: u64| Value::int(i64::try_from(number).unwrap_or(i64::MAX));
         Value::map([
             (
                 "libraries",
@@ -210,11 +209,11 @@ impl Status {
                     Value::map([
                         ("path", Value::text(library.path.as_str())),
                         ("family", Value::text(library.family)),
-                        ("sites", number(library.sites as u64)),
-                        ("processes", library.processes.map_or(Value::text("all"), |own| number(own as u64))),
+                        ("sites", Value::count(library.sites)),
+                        ("processes", library.processes.map_or(Value::text("all"), Value::count)),
                         ("method", Value::text(library.method)),
-                        ("judged", number(library.judged as u64)),
-                        ("held", number(library.held as u64)),
+                        ("judged", Value::count(library.judged as u64)),
+                        ("held", Value::count(library.held as u64)),
                         ("refuted", Value::list(library.refuted.iter().map(|function| Value::text(*function)))),
                     ])
                 })),
@@ -223,7 +222,7 @@ impl Status {
                 "blind",
                 Value::list(self.blind.iter().map(|spot| {
                     Value::map([
-                        ("pid", number(u64::from(spot.pid))),
+                        ("pid", Value::count(u64::from(spot.pid))),
                         ("exe", Value::text(spot.exe.as_str())),
                         ("why", Value::text(spot.why)),
                         ("what", Value::text(spot.what.as_str())),
@@ -231,11 +230,11 @@ impl Status {
                     ])
                 })),
             ),
-            ("audited", number(self.audited)),
-            ("agents", Value::list(self.agents.iter().map(|pid| number(u64::from(*pid))))),
-            ("connections", number(self.connections as u64)),
-            ("wakeups", number(self.wakeups)),
-            ("counters", Value::map(self.counters.iter().map(|(name, value)| (*name, number(*value))))),
+            ("audited", Value::count(self.audited)),
+            ("agents", Value::list(self.agents.iter().map(|pid| Value::count(u64::from(*pid))))),
+            ("connections", Value::count(self.connections as u64)),
+            ("wakeups", Value::count(self.wakeups)),
+            ("counters", Value::map(self.counters.iter().map(|(name, value)| (*name, Value::count(*value))))),
         ])
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use super::{Files, count, load};
+use super::{Files, load};
 use crate::base::{KeyedHash, Timestamp, Value};
 use crate::console::input::each_observation;
 use crate::console::{Failure, Format, Outcome};
@@ -264,7 +264,7 @@ fn shown(rule: &Rule) -> Value {
         ("why", Value::Text(rule.why.clone())),
         ("false_positives", Value::Text(rule.false_positives.clone())),
         ("fix", Value::Text(rule.fix.clone())),
-        ("tests", count(rule.tests.len())),
+        ("tests", Value::count(rule.tests.len())),
     ])
 }
 

@@ -191,8 +191,12 @@ fn check(files: &Files) -> Outcome {
             match files.format {
                 Format::Json => println!(
                     "{}",
-                    Value::map([("ok", Value::Bool(true)), ("packs", count(set.packs.len())), ("rules", count(set.rules.len()))])
-                        .to_json()
+                    Value::map([
+                        ("ok", Value::Bool(true)),
+                        ("packs", Value::count(set.packs.len())),
+                        ("rules", Value::count(set.rules.len()))
+                    ])
+                    .to_json()
                 ),
                 Format::Text => println!("{} packs, {} rules: no fault", set.packs.len(), set.rules.len()),
             }
@@ -212,10 +216,6 @@ fn check(files: &Files) -> Outcome {
 fn today() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-}
-
-fn count(number: usize) -> Value {
-    Value::int(i64::try_from(number).unwrap_or(i64::MAX))
 }
 
 fn test(files: &Files, junit: Option<&Path>) -> Outcome {
@@ -241,9 +241,9 @@ fn test(files: &Files, junit: Option<&Path>) -> Outcome {
                         ("rule", Value::Text(rule.reference.id.clone())),
                         ("test", Value::text(case.name.as_str())),
                         ("passed", Value::Bool(ok)),
-                        ("expected", count(outcome.expected)),
-                        ("found", count(outcome.found)),
-                        ("line", count(case.line)),
+                        ("expected", Value::count(outcome.expected)),
+                        ("found", Value::count(outcome.found)),
+                        ("line", Value::count(case.line)),
                         ("reason", if ok { Value::Null } else { Value::text(reason.as_str()) }),
                     ])
                     .to_json()
@@ -301,7 +301,7 @@ fn list(files: &Files) -> Outcome {
                     ("title", Value::Text(rule.reference.title.clone())),
                     ("severity", Value::text(rule.severity.name())),
                     ("pack", Value::Text(rule.reference.pack.clone())),
-                    ("tests", count(rule.tests.len())),
+                    ("tests", Value::count(rule.tests.len())),
                     ("tags", Value::list(rule.tags.iter().map(|tag| Value::Text(tag.clone())))),
                 ])
                 .to_json()

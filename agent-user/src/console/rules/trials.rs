@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use indexmap::IndexMap;
 
-use super::{Files, count, load, read_packs, told, xml};
+use super::{Files, load, read_packs, told, xml};
 use crate::base::{Timestamp, Value};
 use crate::console::input::each_observation;
 use crate::console::{Failure, Format, Outcome};
@@ -165,26 +165,25 @@ fn print(set: &RuleSet, rule: &Arc<Rule>, own: &[&Alert], ran: &Ran, format: For
     own.iter().for_each(|alert| *groups.entry(alert.group.to_json()).or_default() += alert.count);
     groups.sort_by(|_, one, _, other| other.cmp(one));
     let counts = ran.counts.get(&rule.reference.id).copied().unwrap_or_default();
-    let number = |number: u64| Value::int(i64::try_from(number).unwrap_or(i64::MAX));
     let bytes = rule.block.as_ref().map_or(0, bytes_per_key) * counts.keys;
     match format {
         Format::Json => {
             let top = groups
                 .iter()
                 .take(TOP)
-                .map(|(group, times)| Value::map([("group", Value::text(group.as_str())), ("matches", number(*times))]));
+                .map(|(group, times)| Value::map([("group", Value::text(group.as_str())), ("matches", Value::count(*times))]));
             let line = Value::map([
                 ("rule", Value::Text(rule.reference.id.clone())),
-                ("alerts", count(own.len())),
-                ("matches", number(matches)),
-                ("groups", count(groups.len())),
+                ("alerts", Value::count(own.len())),
+                ("matches", Value::count(matches)),
+                ("groups", Value::count(groups.len())),
                 ("top", Value::list(top.collect::<Vec<_>>())),
-                ("judged", number(counts.judged)),
-                ("unknown", number(counts.unknown)),
-                ("ns_per_step", number(ran.cost(set, rule))),
-                ("keys", count(counts.keys)),
-                ("evicted", number(counts.evicted)),
-                ("state_bytes_at_most", count(bytes)),
+                ("judged", Value::count(counts.judged)),
+                ("unknown", Value::count(counts.unknown)),
+                ("ns_per_step", Value::count(ran.cost(set, rule))),
+                ("keys", Value::count(counts.keys)),
+                ("evicted", Value::count(counts.evicted)),
+                ("state_bytes_at_most", Value::count(bytes)),
             ]);
             println!("{}", line.to_json());
         }

@@ -65,7 +65,7 @@ impl Memory {
         if !(done && rule.when.as_ref().is_none_or(|when| moment.judge(when, set).truth == Ok(true))) {
             return None;
         }
-        let times = seen.iter().flatten().map(|step| Value::int(i64::try_from(step.at.0).unwrap_or(i64::MAX)));
+        let times = seen.iter().flatten().map(|step| Value::count(step.at.0));
         let times = Value::list(times.collect::<Vec<_>>());
         self.keys.swap_remove(&key);
         Some(Value::map([("steps", Value::int(count as i64)), ("times", times)]))

@@ -237,11 +237,10 @@ pub fn notice(id: &str, title: &str, severity: &str, uid: &str, time: u64, match
 
 /// Tells the receivers, in their own stream, what they will never get.
 fn gap(lane: &str, from: u64, count: u64, cause: &str, time: u64) -> Entry {
-    let number = |number: u64| Value::int(i64::try_from(number).unwrap_or(i64::MAX));
     let matched = Value::map([
         ("lane", Value::text(lane)),
-        ("from", number(from)),
-        ("count", number(count)),
+        ("from", Value::count(from)),
+        ("count", Value::count(count)),
         ("cause", Value::text(cause)),
     ]);
     let uid = format!("gap-{lane}-{from}-{count}");
