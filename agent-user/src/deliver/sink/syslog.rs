@@ -3,10 +3,10 @@
 //! Syslog has no acknowledgement: what the kernel took when the connection broke may be lost. After each batch the connection is
 //! looked at, so that a receiver that closed it is noticed with the batch that may have met it, and that batch is sent again.
 
-use std::io::{self, ErrorKind, Write};
-use std::net::{TcpStream, ToSocketAddrs, UdpSocket};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream, ToSocketAddrs, UdpSocket};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
@@ -16,6 +16,8 @@ use crate::deliver::codec::{Codec, syslog};
 
 const CONNECT: Duration = Duration::from_secs(10);
 const WRITE: Duration = Duration::from_secs(30);
+/// How long a receiver may take to read the rest once we said that nothing follows.
+const FAREWELL: Duration = Duration::from_secs(5);
 
 /// Longest UDP message: what fits one datagram of IPv4. A longer one cannot be sent at all.
 const DATAGRAM: usize = 65_000;
@@ -105,10 +107,10 @@ impl Syslog {
                 all_delivered(batch)
             }
             Open::Tls(stream) => {
-                still_there(&stream.sock)?;
+                still_there_behind(stream)?;
                 stream.write_all(counted(messages).as_bytes())?;
                 stream.flush()?;
-                still_there(&stream.sock)?;
+                still_there_behind(stream)?;
                 all_delivered(batch)
             }
         };
@@ -120,6 +122,27 @@ impl Syslog {
 impl Sink for Syslog {
     fn deliver(&mut self, batch: &[Parcel]) -> Result<Vec<Fate>, Trouble> {
         self.send(batch).map_err(|error| Trouble::later(format!("{}: {error}", self.address)))
+    }
+}
+
+impl Drop for Syslog {
+    /// Says that nothing follows and waits until the receiver has read it. A socket that is closed with unread bytes in it (a TLS 1.3
+    /// ticket is enough) is reset (RFC 9293, section 3.6.1), and a reset takes with it what the receiver had not read yet.
+    fn drop(&mut self) {
+        let mut socket = match self.open.take() {
+            Some(Open::Tls(mut stream)) => {
+                stream.conn.send_close_notify();
+                if stream.flush().is_err() {
+                    return;
+                }
+                stream.sock
+            }
+            Some(Open::Tcp(socket)) => socket,
+            Some(Open::Udp(_)) | None => return,
+        };
+        let end = Instant::now() + FAREWELL;
+        let asked = socket.shutdown(Shutdown::Write).and_then(|()| socket.set_read_timeout(Some(FAREWELL)));
+        while asked.is_ok() && Instant::now() < end && socket.read(&mut [0; 4096]).is_ok_and(|read| read > 0) {}
     }
 }
 
@@ -136,15 +159,41 @@ fn counted(messages: impl Iterator<Item = String>) -> String {
     messages.map(|message| format!("{} {message}", message.len())).collect()
 }
 
-/// A receiver never speaks first, so an end of its direction means that it went away. (TLS 1.3 tickets are data, and stay unread.)
+/// A receiver never speaks first, so an end of its direction means that it went away.
 fn still_there(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nonblocking(true)?;
-    let seen = stream.peek(&mut [0]);
-    stream.set_nonblocking(false)?;
-    match seen {
-        Ok(0) => Err(io::Error::new(ErrorKind::ConnectionAborted, "the receiver closed the connection")),
+    match at_once(stream, |stream| stream.peek(&mut [0])) {
+        Ok(0) => Err(gone()),
         Ok(_) => Ok(()),
         Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),
         Err(error) => Err(error),
     }
+}
+
+/// The same behind TLS, where a receiver does speak: its tickets (TLS 1.3) are taken out of the way of an end that follows them.
+fn still_there_behind(stream: &mut StreamOwned<ClientConnection, TcpStream>) -> io::Result<()> {
+    let StreamOwned { conn, sock } = stream;
+    loop {
+        match at_once(sock, |mut sock| conn.read_tls(&mut sock)) {
+            Ok(0) => return Err(gone()),
+            Ok(_) => {
+                let state = conn.process_new_packets().map_err(io::Error::other)?;
+                if state.peer_has_closed() {
+                    return Err(gone());
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn at_once<T>(stream: &TcpStream, run: impl FnOnce(&TcpStream) -> io::Result<T>) -> io::Result<T> {
+    stream.set_nonblocking(true)?;
+    let outcome = run(stream);
+    stream.set_nonblocking(false)?;
+    outcome
+}
+
+fn gone() -> io::Error {
+    io::Error::new(ErrorKind::ConnectionAborted, "the receiver closed the connection")
 }
