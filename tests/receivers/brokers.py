@@ -3,6 +3,7 @@
 import asyncio
 import json
 import subprocess
+import time
 
 from receive import ALERTS, COUNT, FOLDER, PROGRAM, SOURCE, deliver, expect, same, whole
 from services import free_port, until
@@ -31,41 +32,60 @@ async def jetstream():
     servers = [nats(number, clients, routes) for number in range(3)]
     urls = [f"nats://127.0.0.1:{port}" for port in clients]
     try:
-        stream = None
-        for _ in range(100):
-            try:
-                connection = await client.connect(urls, connect_timeout=2, max_reconnect_attempts=2)
-                context = connection.jetstream(timeout=5)
-                stream = await context.add_stream(name="alerts", subjects=["alerts.>"], num_replicas=3)
-                break
-            except Exception:  # the servers elect a leader first
-                await asyncio.sleep(0.3)
-        expect(stream is not None, "the cluster has no leader after 30 s")
+        connection, context = await patiently(lambda: new_stream(client, urls), "the cluster has no leader", 60)
         half = FOLDER / "half.jsonl"
         half.write_text("\n".join(SOURCE.read_text().split("\n")[: COUNT // 2]) + "\n")
         keys = {"type": "nats", "codec": "native", "urls": urls, "subject": "alerts.host"}
         await asyncio.to_thread(deliver_from, half, "nats", keys)
-        leader = (await context.stream_info("alerts")).cluster.leader
+        leader = (await patiently(lambda: context.stream_info("alerts"), "the stream has no leader", 60)).cluster.leader
         servers[int(leader[1:])].kill()
         await asyncio.to_thread(eventually, "nats", keys)
         await connection.close()
-        connection = await client.connect([url for number, url in enumerate(urls) if number != int(leader[1:])])
-        context = connection.jetstream(timeout=5)
-        subscription = await context.subscribe("alerts.>", ordered_consumer=True)
-        uids = []
-        while len(uids) < COUNT:
-            message = await subscription.next_msg(timeout=20)
-            alert = json.loads(message.data)
-            same(alert["uid"], alert, ALERTS[int(alert["uid"][4:])], "all")
-            same(alert["uid"], message.headers["Nats-Msg-Id"], alert["uid"], "message id")
-            uids.append(alert["uid"])
-        state = (await context.stream_info("alerts")).state
+        left = [url for number, url in enumerate(urls) if number != int(leader[1:])]
+        uids, state = await patiently(lambda: read_back(client, left), "the cluster of two does not give the stream", 90)
         expect(whole(uids) == COUNT and state.messages == COUNT, f"{state.messages} messages for {COUNT} alerts")
-        await connection.close()
     finally:
         for server in servers:
             server.kill()
             server.wait()
+
+
+async def new_stream(client, urls):
+    connection = await client.connect(urls, connect_timeout=2, max_reconnect_attempts=2)
+    context = connection.jetstream(timeout=5)
+    await context.add_stream(name="alerts", subjects=["alerts.>"], num_replicas=3)
+    return connection, context
+
+
+async def read_back(client, urls):
+    """All messages from the first, and the stream's own account of them."""
+    connection = await client.connect(urls)
+    try:
+        context = connection.jetstream(timeout=5)
+        subscription = await context.subscribe("alerts.>", ordered_consumer=True)
+        uids = []
+        while len(uids) < COUNT:
+            message = await subscription.next_msg(timeout=5)
+            alert = json.loads(message.data)
+            same(alert["uid"], alert, ALERTS[int(alert["uid"][4:])], "all")
+            same(alert["uid"], message.headers["Nats-Msg-Id"], alert["uid"], "message id")
+            uids.append(alert["uid"])
+        return uids, (await context.stream_info("alerts")).state
+    finally:
+        await connection.close()
+
+
+async def patiently(attempt, what, seconds):
+    """Servers elect a leader first, and again once one of them is killed: until then each request may go unanswered."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            return await attempt()
+        except AssertionError:
+            raise
+        except Exception as error:
+            expect(time.monotonic() < end, f"after {seconds} s: {what}: {type(error).__name__} {error}")
+            await asyncio.sleep(0.3)
 
 
 def eventually(name, keys):
