@@ -20,7 +20,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let mut python = sh::command(peers::folder().join("receivers/bin/python"));
     python.arg(sh::root().join("tests/receivers/receive.py")).arg(build::daemon());
     python.arg(sh::target().join("receivers")).arg(arguments.alerts.to_string()).args(&arguments.only);
-    sh::run(&mut python)
+    sh::check(&mut python)
 }
 
 /// A slice of it, for `cargo xtask test`.

@@ -1,6 +1,7 @@
 //! Running other programs: every command that changes something is shown before it runs.
 
 use std::ffi::OsStr;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -65,6 +66,46 @@ pub fn run(command: &mut Command) -> Result<()> {
         bail!("`{shown}` ended with {status}");
     }
     Ok(())
+}
+
+/// Like [`run`], and its error repeats the lines that name a fault: the whole output may be thousands of lines above the verdict.
+pub fn check(command: &mut Command) -> Result<()> {
+    let shown = shown(command);
+    eprintln!("$ {shown}");
+    let cannot = || format!("cannot start `{shown}`");
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().with_context(cannot)?;
+    let (said, complained) = (child.stdout.take(), child.stderr.take());
+    let faults = std::thread::scope(|scope| {
+        let other = scope.spawn(|| pass_on(complained, &mut std::io::stderr()));
+        let mut faults = pass_on(said, &mut std::io::stdout());
+        faults.extend(other.join().unwrap_or_default());
+        faults
+    });
+    let status = child.wait().with_context(cannot)?;
+    if !status.success() {
+        bail!("`{shown}` ended with {status}\n{}", faults.join("\n"));
+    }
+    Ok(())
+}
+
+/// Copies line by line; gives the last lines that name a fault, each with the one behind it (where a panic says why).
+fn pass_on(from: Option<impl Read>, to: &mut impl Write) -> Vec<String> {
+    const KEPT: usize = 12;
+    let (mut faults, mut behind) = (Vec::new(), false);
+    for line in from.into_iter().flat_map(|from| BufReader::new(from).split(b'\n')).map_while(Result::ok) {
+        let text = String::from_utf8_lossy(&line).into_owned();
+        // A closed output is no fault of the check.
+        drop(writeln!(to, "{text}"));
+        let names = ["FAILED", "panicked at", "error:", "error["].iter().any(|word| text.contains(word));
+        if names || behind {
+            faults.push(text.chars().take(400).collect());
+            if faults.len() > KEPT {
+                faults.remove(0);
+            }
+        }
+        behind = names;
+    }
+    faults
 }
 
 /// Runs quietly and gives standard output; fails with the last words of standard error.

@@ -24,7 +24,7 @@ struct Step {
 }
 
 const STEPS: [Step; 11] = [
-    Step { name: "format", run: || sh::run(sh::cargo().args(["fmt", "--all", "--check"])) },
+    Step { name: "format", run: || sh::check(sh::cargo().args(["fmt", "--all", "--check"])) },
     Step { name: "clippy of the pure library", run: clippy_pure },
     Step { name: "pure library", run: pure },
     Step { name: "build", run: build::run },
@@ -50,37 +50,43 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         eprintln!("\n== {}", step.name);
         let started = Instant::now();
         let outcome = (step.run)();
-        if let Err(error) = &outcome {
-            eprintln!("xtask: {error:#}");
+        let fault = outcome.err().map(|error| format!("{error:#}"));
+        if let Some(fault) = &fault {
+            eprintln!("xtask: {fault}");
         }
-        done.push((step.name, outcome.is_ok(), started.elapsed()));
+        done.push((step.name, fault, started.elapsed()));
     }
     eprintln!();
-    for (name, passed, took) in &done {
-        eprintln!("{:6} {name} ({} s)", if *passed { "ok" } else { "FAILED" }, took.as_secs());
+    for (name, fault, _) in &done {
+        if let Some(fault) = fault {
+            eprintln!("== {name}\n{fault}\n");
+        }
+    }
+    for (name, fault, took) in &done {
+        eprintln!("{:6} {name} ({} s)", if fault.is_none() { "ok" } else { "FAILED" }, took.as_secs());
     }
     if arguments.no_live {
         eprintln!("left out, as asked: {LIVE}");
     }
-    if done.iter().all(|(_, passed, _)| *passed) { Ok(()) } else { bail!("some checks failed") }
+    if done.iter().all(|(_, fault, _)| fault.is_none()) { Ok(()) } else { bail!("some checks failed") }
 }
 
 fn clippy_pure() -> Result<()> {
-    sh::run(sh::cargo().args(["clippy", "-p", "agentward", "--no-default-features", "--all-targets", "--", "-D", "warnings"]))
+    sh::check(sh::cargo().args(["clippy", "-p", "agentward", "--no-default-features", "--all-targets", "--", "-D", "warnings"]))
 }
 
 /// Without default features: neither kernel nor clock nor network is in the graph.
 fn pure() -> Result<()> {
-    sh::run(sh::cargo().args(["test", "-p", "agentward", "--no-default-features"]))
+    sh::check(sh::cargo().args(["test", "-p", "agentward", "--no-default-features"]))
 }
 
 fn clippy() -> Result<()> {
     let mut cargo = build::cargo()?;
-    sh::run(cargo.args(["clippy", "--workspace", "--exclude", "agent-ebpf", "--all-targets", "--", "-D", "warnings"]))
+    sh::check(cargo.args(["clippy", "--workspace", "--exclude", "agent-ebpf", "--all-targets", "--", "-D", "warnings"]))
 }
 
 fn library() -> Result<()> {
-    sh::run(build::cargo()?.args(["test", "-p", "agentward", "-p", "agent-wire", "-p", "xtask"]))
+    sh::check(build::cargo()?.args(["test", "-p", "agentward", "-p", "agent-wire", "-p", "xtask"]))
 }
 
 /// The rule packs' own tests, then recordings through the built program: goldens, contract, bad input.
@@ -89,18 +95,18 @@ fn recordings() -> Result<()> {
     build::run()?;
     if sh::root().join("rules").is_dir() {
         for verb in ["check", "test"] {
-            sh::run(sh::command(build::daemon()).args(["rules", verb, "rules"]))?;
+            sh::check(sh::command(build::daemon()).args(["rules", verb, "rules"]))?;
         }
     } else {
         eprintln!("this checkout has no rule packs: nothing to check");
     }
-    sh::run(&mut agent_tests())
+    sh::check(&mut agent_tests())
 }
 
 /// Pages in Chromium with an audit, the terminal view in tmux, strangers at the door.
 fn console() -> Result<()> {
     prepare_console()?;
-    sh::run(agent_tests().args([
+    sh::check(agent_tests().args([
         "--test",
         "console",
         "--",
@@ -128,7 +134,7 @@ pub fn screenshots(folder: &std::path::Path) -> Result<()> {
     prepare_console()?;
     std::fs::create_dir_all(folder)?;
     let folder = folder.canonicalize()?;
-    sh::run(agent_tests().args(["--test", "console", "--", "--ignored", "screenshots"]).env("AGENTWARD_SHOTS", &folder))?;
+    sh::check(agent_tests().args(["--test", "console", "--", "--ignored", "screenshots"]).env("AGENTWARD_SHOTS", &folder))?;
     eprintln!("pictures are in {}", folder.display());
     Ok(())
 }
@@ -144,15 +150,15 @@ fn live() -> Result<()> {
         bail!("the live tests load probes and need root: run `sudo -E cargo xtask test`, or leave them out with --no-live");
     }
     // One at a time: each test watches the whole host.
-    sh::run(agent_tests().args(["--test", "live", "--", "--ignored", "--test-threads=1", "--skip", EVERY_STACK]))?;
+    sh::check(agent_tests().args(["--test", "live", "--", "--ignored", "--test-threads=1", "--skip", EVERY_STACK]))?;
     prepare_console()?;
-    sh::run(agent_tests().args(["--test", "console", "--", "--ignored", "live_", "--nocapture", "--test-threads=1"]))
+    sh::check(agent_tests().args(["--test", "console", "--", "--ignored", "live_", "--nocapture", "--test-threads=1"]))
 }
 
 /// The console under load; prints what it measured.
 pub fn console_load() -> Result<()> {
     prepare_console()?;
-    sh::run(agent_tests().args(["--test", "console", "--", "--ignored", "load_", "--nocapture"]))
+    sh::check(agent_tests().args(["--test", "console", "--", "--ignored", "load_", "--nocapture"]))
 }
 
 /// The live test that needs what [`peers::prepare_stacks`] downloads.
@@ -166,7 +172,7 @@ fn stacks() -> Result<()> {
     if !sh::is_root() {
         bail!("this test loads probes and needs root: run `sudo -E cargo xtask test --only stacks`");
     }
-    sh::run(agent_tests().args(["--test", "live", "--", "--ignored", "--nocapture", EVERY_STACK]))
+    sh::check(agent_tests().args(["--test", "live", "--", "--ignored", "--nocapture", EVERY_STACK]))
 }
 
 fn agent_tests() -> Command {
