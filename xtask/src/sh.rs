@@ -1,6 +1,7 @@
 //! Running other programs: every command that changes something is shown before it runs.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -49,6 +50,21 @@ pub fn as_root(program: impl AsRef<OsStr>) -> Command {
 
 pub fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
+}
+
+/// Waits until no other checkout of this host watches it, and keeps the others away as long as the value lives: a daemon sees the
+/// traffic of the whole host, and restored breakpoints are only restored when nobody else wants them.
+pub fn alone(what: &str) -> Result<File> {
+    if !is_root() {
+        bail!("{what} loads probes and needs root: run `sudo -E cargo xtask …`");
+    }
+    let path = Path::new("/run/lock/agentward-live");
+    let lock = File::create(path).with_context(|| format!("cannot create {}", path.display()))?;
+    if lock.try_lock().is_err() {
+        eprintln!("another checkout watches this host: waiting for its end");
+        lock.lock()?;
+    }
+    Ok(lock)
 }
 
 fn shown(command: &Command) -> String {

@@ -146,9 +146,7 @@ fn live() -> Result<()> {
     peers::prepare_node()?;
     peers::prepare_stacks(false)?;
     build::run()?;
-    if !sh::is_root() {
-        bail!("the live tests load probes and need root: run `sudo -E cargo xtask test`, or leave them out with --no-live");
-    }
+    let _alone = sh::alone("a live test (`--no-live` leaves them out)")?;
     // One at a time: each test watches the whole host.
     sh::check(agent_tests().args(["--test", "live", "--", "--ignored", "--test-threads=1", "--skip", EVERY_STACK]))?;
     prepare_console()?;
@@ -169,9 +167,7 @@ fn stacks() -> Result<()> {
     peers::prepare_python()?;
     peers::prepare_stacks(true)?;
     build::run()?;
-    if !sh::is_root() {
-        bail!("this test loads probes and needs root: run `sudo -E cargo xtask test --only stacks`");
-    }
+    let _alone = sh::alone("this test")?;
     sh::check(agent_tests().args(["--test", "live", "--", "--ignored", "--nocapture", EVERY_STACK]))
 }
 

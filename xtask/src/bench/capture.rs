@@ -11,7 +11,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 use super::nginx::{Nginx, SIZES};
-use super::{Beside, bpftrace, cpu_seconds, daemon, median, need_root, status, wait_for};
+use super::{Beside, bpftrace, cpu_seconds, daemon, median, status, wait_for};
 use crate::{build, setup, sh};
 
 #[derive(clap::Args)]
@@ -64,7 +64,7 @@ struct Leg {
 }
 
 pub fn run(arguments: &Arguments) -> Result<()> {
-    need_root()?;
+    let _alone = sh::alone("this measurement")?;
     setup::need(&[
         ("nginx", "nginx"),
         ("wrk", "wrk"),

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
 
-use super::{daemon, need_root, wait_for};
+use super::{daemon, wait_for};
 use crate::{build, peers, sh};
 
 #[derive(clap::Args)]
@@ -65,7 +65,7 @@ for number in range(requests):
 "#;
 
 pub fn run(arguments: &Arguments) -> Result<()> {
-    need_root()?;
+    let _alone = sh::alone("this measurement")?;
     peers::prepare_python()?;
     build::run()?;
     let folder = sh::target().join("bench-latency");

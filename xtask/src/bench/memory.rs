@@ -7,13 +7,13 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
-use super::{daemon, need_root, wait_for};
+use super::{daemon, wait_for};
 use crate::{build, peers, setup, sh};
 
 const RING: u64 = 16 << 20;
 
 pub fn run() -> Result<()> {
-    need_root()?;
+    let _alone = sh::alone("this measurement")?;
     peers::prepare_python()?;
     setup::need(&[("bpftrace", "bpftrace")])?;
     build::run()?;

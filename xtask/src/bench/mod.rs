@@ -17,7 +17,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use clap::Subcommand;
 
 use crate::{build, sh};
@@ -166,11 +166,6 @@ fn cpu_seconds(pid: u32) -> Result<f64> {
     let (_, fields) = stat.rsplit_once(") ").context("as proc(5) says")?;
     let fields: Vec<&str> = fields.split(' ').collect();
     Ok((fields[11].parse::<f64>()? + fields[12].parse::<f64>()?) / 100.0)
-}
-
-fn need_root() -> Result<()> {
-    ensure!(sh::is_root(), "this measurement loads probes and needs root: sudo -E cargo xtask bench …");
-    Ok(())
 }
 
 /// Waits for something that is bound to come.
