@@ -14,9 +14,9 @@ use aya_ebpf::helpers::bpf_probe_read_user as read_user;
 use aya_ebpf::macros::uprobe;
 use aya_ebpf::programs::ProbeContext;
 
-use crate::maps::{ConnectionKey, ConnectionState, GO_READS, Read};
+use crate::maps::{ConnectionKey, ConnectionState, GO_READS, Part, Read};
 use crate::tgid;
-use crate::tls::{Part, bind, close, connection, cookie, emit, guard, wanted};
+use crate::tls::{bind, close, connection, cookie, emit, guard, wanted};
 use crate::verdict::{self, CONTRADICTED};
 
 /// Place of `Sysfd` in `net.netFD`: behind the mutex of `poll.FD`, which it begins with.

@@ -135,6 +135,23 @@ pub struct Inside {
     pub wants_send: u32,
     pub read: Read,
     pub call: Syscall,
+    /// A call with several buffers on its way to the ring: what it was, where the next byte belongs, how many are left.
+    pub vectored: Syscall,
+    pub part: Part,
+    pub left: u64,
+}
+
+/// Where a run of bytes belongs.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct Part {
+    pub object: u64,
+    pub generation: u64,
+    pub offset: u64,
+    pub fd: i32,
+    pub flags: u16,
+    /// Wider than its values, so that no byte of padding is copied: 6.1 refuses to read what nobody wrote.
+    pub source: u16,
 }
 
 /// A system call between enter and exit.

@@ -6,13 +6,12 @@ use agent_wire::{
 use aya_ebpf::cty::c_void;
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::helpers::generated::{bpf_ktime_get_boot_ns, bpf_loop, bpf_probe_read_user};
-use aya_ebpf::macros::{map, tracepoint};
-use aya_ebpf::maps::LruHashMap;
+use aya_ebpf::macros::tracepoint;
 use aya_ebpf::programs::TracePointContext;
 
 use crate::descriptor::{Descriptor, Sort};
-use crate::maps::{CLOSED, ConnectionKey, FILES, FileState, INSIDE, Inside, RING, STDIO, Syscall, TLS_SOCKETS};
-use crate::tls::{Part, bind, connection, emit, inside, piece, socket, wake, watched};
+use crate::maps::{CLOSED, ConnectionKey, FILES, FileState, INSIDE, Inside, Part, RING, STDIO, Syscall, TLS_SOCKETS};
+use crate::tls::{bind, connection, emit, inside, piece, socket, wake, watched};
 use crate::{count, header, tgid};
 
 /// `EAGAIN`: the socket took nothing.
@@ -96,11 +95,11 @@ fn carries_tls(fd: i32) -> bool {
 #[inline(always)]
 fn sent(context: &TracePointContext) -> u32 {
     let Some((inside, call, returned)) = leave(context) else { return 0 };
-    if !carries_tls(call.fd) {
-        plaintext(&call, returned, FLAG_OUT);
-    }
     // SAFETY: the entry belongs to this thread.
     let inside = unsafe { &mut *inside };
+    if !carries_tls(call.fd) {
+        plaintext(inside, &call, returned, FLAG_OUT);
+    }
     if inside.wants_send == 0 {
         return 0;
     }
@@ -134,7 +133,7 @@ fn received(context: &TracePointContext) -> u32 {
             // Received inside of a read of a TLS library: the library's own socket.
             let _ = TLS_SOCKETS.insert(socket(call.fd), inside.object, 0);
         } else {
-            plaintext(&call, returned, 0);
+            plaintext(inside, &call, returned, 0);
         }
     }
     inside.received = call.fd;
@@ -258,7 +257,7 @@ pub fn ring_enter(_: TracePointContext) -> u32 {
 
 /// Bytes that a socket or pipe really took or gave. Kept from the first ones on that speak HTTP or JSON.
 #[inline(always)]
-fn plaintext(call: &Syscall, returned: i64, flags: u16) {
+fn plaintext(inside: &mut Inside, call: &Syscall, returned: i64, flags: u16) {
     if returned <= 0 || !watched(tracked::SYSCALLS) {
         return;
     }
@@ -338,25 +337,14 @@ fn plaintext(call: &Syscall, returned: i64, flags: u16) {
         emit::<false>(part, call.buffer, returned as u64);
         return;
     }
-    let thread = bpf_get_current_pid_tgid();
-    let vectored = Vectored {
-        buffer: call.buffer,
-        length: call.length,
-        object: part.object,
-        generation: part.generation,
-        offset: part.offset,
-        left: returned as u64,
-        fd: call.fd,
-        vectors: call.vectors,
-        flags: u32::from(part.flags),
-        source: u32::from(part.source),
-    };
-    let _ = VECTORED.insert(thread, vectored, 0);
+    // The callback sees the call in the thread's entry: the verifier forgets what it knew of a number that it reads from a map, else it
+    // (7.2) walks through every combination of lengths of 64 buffers.
+    (inside.vectored, inside.part, inside.left) = (*call, part, returned as u64);
     // SAFETY: the callback has the helper's signature and takes nothing.
     unsafe { bpf_loop(VECTORS, vector as *mut c_void, core::ptr::null_mut(), 0) };
-    // SAFETY: plain values; copied before the entry is removed.
-    let left = (unsafe { VECTORED.get(thread) }).map_or(0, |vectored| vectored.left);
-    let _ = VECTORED.remove(thread);
+    // The callback wrote it behind the compiler's back.
+    // SAFETY: the entry belongs to this thread.
+    let left = unsafe { core::ptr::read_volatile(&raw const inside.left) };
     if left > 0 {
         count(counter::TRUNCATED, 1);
         count(counter::TRUNCATED_BYTES, left);
@@ -372,8 +360,9 @@ fn tally(seen: &mut FileState, call: &Syscall, returned: i64, flags: u16) {
         }
         return;
     }
+    // Enough was sent: what is said about the handshake no longer decides anything.
     let (first, _) = buffer(call, 0);
-    if start(first).is_none_or(|start| start[0] != HANDSHAKE) {
+    if seen.out >= ASKED || start(first).is_none_or(|start| start[0] != HANDSHAKE) {
         seen.out += returned as u64;
     }
 }
@@ -391,48 +380,19 @@ fn start(address: u64) -> Option<[u8; 4]> {
     if read == 0 { Some(start) } else { None }
 }
 
-/// A vectored call on its way to the ring. In a map, not on the stack: the verifier forgets what it knew of a number that it reads from
-/// there, else it (7.2) walks through every combination of lengths of 64 buffers.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Vectored {
-    buffer: u64,
-    length: u64,
-    object: u64,
-    generation: u64,
-    offset: u64,
-    left: u64,
-    fd: i32,
-    vectors: u32,
-    flags: u32,
-    source: u32,
-}
-
-/// By thread.
-#[map]
-static VECTORED: LruHashMap<u64, Vectored> = LruHashMap::with_max_entries(4096, 0);
-
 extern "C" fn vector(index: u64, _: *mut c_void) -> i64 {
-    let Some(vectored) = VECTORED.get_ptr_mut(bpf_get_current_pid_tgid()) else { return 1 };
+    let Some(inside) = INSIDE.get_ptr_mut(bpf_get_current_pid_tgid()) else { return 1 };
     // SAFETY: the entry belongs to this thread.
-    let vectored = unsafe { &mut *vectored };
-    let call = Syscall { buffer: vectored.buffer, length: vectored.length, fd: vectored.fd, vectors: vectored.vectors };
-    let (start, length) = buffer(&call, index);
-    let taken = if length < vectored.left { length } else { vectored.left };
-    if start == 0 || vectored.left == 0 {
+    let inside = unsafe { &mut *inside };
+    let (start, length) = buffer(&inside.vectored, index);
+    let taken = if length < inside.left { length } else { inside.left };
+    if start == 0 || inside.left == 0 {
         return 1;
     }
     if taken > 0 {
-        let part = Part {
-            object: vectored.object,
-            generation: vectored.generation,
-            offset: vectored.offset,
-            fd: vectored.fd,
-            flags: vectored.flags as u16,
-            source: vectored.source as u16,
-        };
-        vectored.offset += taken;
-        vectored.left -= taken;
+        let part = inside.part;
+        inside.part.offset += taken;
+        inside.left -= taken;
         emit::<false>(part, start, taken);
     }
     0

@@ -21,8 +21,8 @@ use aya_ebpf::macros::{uprobe, uretprobe};
 use aya_ebpf::programs::{ProbeContext, RetProbeContext};
 
 use crate::count;
-use crate::maps::{ConnectionState, INSIDE, RECORDS, Record};
-use crate::tls::{Part, bind_received, connection, cookie, guard, lost, mark, piece, wanted};
+use crate::maps::{ConnectionState, INSIDE, Part, RECORDS, Record};
+use crate::tls::{bind_received, connection, cookie, guard, lost, mark, piece, wanted};
 use crate::verdict::{self, CONTRADICTED, HELD};
 
 /// Numbers of rustls's own `ContentType`.

@@ -14,7 +14,7 @@ use aya_ebpf::macros::{tracepoint, uprobe, uretprobe};
 use aya_ebpf::programs::{ProbeContext, RetProbeContext, TracePointContext};
 
 use crate::maps::{
-    CLOSED, CONNECTIONS, ConnectionKey, ConnectionState, INSIDE, Inside, NOWHERE, RING, Read, SLEEPS, SPENT, Syscall,
+    CLOSED, CONNECTIONS, ConnectionKey, ConnectionState, INSIDE, Inside, NOWHERE, Part, RING, Read, SLEEPS, SPENT, Syscall,
     TLS_SOCKETS, TRACKED, UNJUDGED,
 };
 use crate::{count, count_filtered, header, tgid, verdict};
@@ -409,7 +409,17 @@ pub(crate) fn inside(thread: u64) -> Option<*mut Inside> {
     if let Some(known) = INSIDE.get_ptr_mut(thread) {
         return Some(known);
     }
-    let _ = INSIDE.insert(thread, Inside { object: 0, received: -1, wants_send: 0, read: Read::NONE, call: Syscall::NONE }, 0);
+    let fresh = Inside {
+        object: 0,
+        received: -1,
+        wants_send: 0,
+        read: Read::NONE,
+        call: Syscall::NONE,
+        vectored: Syscall::NONE,
+        part: Part::default(),
+        left: 0,
+    };
+    let _ = INSIDE.insert(thread, fresh, 0);
     INSIDE.get_ptr_mut(thread)
 }
 
@@ -471,18 +481,6 @@ fn report(kind: u16, object: u64, state: &ConnectionState, fd: i32) {
     if RING.output::<Connection>(&record, wake()).is_err() {
         count(counter::EVENTS_LOST, 1);
     }
-}
-
-/// Where a run of bytes belongs.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Part {
-    pub(crate) object: u64,
-    pub(crate) generation: u64,
-    pub(crate) offset: u64,
-    pub(crate) fd: i32,
-    pub(crate) flags: u16,
-    /// Wider than its values, so that no byte of padding is copied: 6.1 refuses to read what nobody wrote.
-    pub(crate) source: u16,
 }
 
 /// A call's bytes on their way to the ring, as the loop's callback sees them.
