@@ -35,6 +35,11 @@ impl Number {
         Number { text: format!("{number}").into() }
     }
 
+    /// A confidence or share of one, in two decimals: more than any of ours means. What rules compare is what people read.
+    pub fn share(of_one: f32) -> Number {
+        Number::from_f64((f64::from(of_one) * 100.0).round() / 100.0)
+    }
+
     pub fn as_f64(&self) -> f64 {
         self.text.parse().unwrap_or(f64::NAN)
     }

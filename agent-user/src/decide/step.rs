@@ -297,7 +297,7 @@ fn llm<'s>(llm: &'s Llm, fields: &mut Fields<'_, 's>) {
 
 fn provenance<'s>(influence: &'s Influence, fields: &mut Fields<'_, 's>) {
     let any = |test: fn(&Provenance) -> bool| Leaf::Bool(influence.arguments.iter().any(test));
-    fields.put("injected", Leaf::Made(Value::Number(Number::from_f64(f64::from(influence.injected)))));
+    fields.put("injected", Leaf::Made(Value::Number(Number::share(influence.injected))));
     fields.flag("asked", influence.asked);
     fields.put("third_party", any(|argument| argument.third_party));
     fields.put("instructed", any(|argument| argument.instructed));

@@ -61,8 +61,7 @@ fn unsigned(number: u64) -> Value {
 }
 
 fn float(number: f32) -> Value {
-    // Two decimals are more than any of our confidences means.
-    Value::Number(crate::base::value::Number::from_f64((f64::from(number) * 100.0).round() / 100.0))
+    Value::Number(crate::base::value::Number::share(number))
 }
 
 fn time(at: Timestamp) -> Value {
