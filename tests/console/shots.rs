@@ -34,6 +34,11 @@ fn screenshots() {
             browser.screenshot(&folder.join(format!("{name}-{scheme}.png")), true);
         }
     }
+    // The first look at an alert, as the README shows it.
+    browser.resize(1280, 1040);
+    browser.colours("light");
+    browser.open(&format!("{}{alert}", console.origin));
+    browser.screenshot(&folder.join("readme.png"), false);
     browser.resize(640, 900);
     browser.colours("light");
     for (name, path) in pages {

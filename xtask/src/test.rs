@@ -129,13 +129,14 @@ fn prepare_console() -> Result<()> {
     build::run()
 }
 
-/// Pictures of the pages, for README and for people who look at a change.
+/// Pictures of the pages, for people who look at a change; one of them stands in the README.
 pub fn screenshots(folder: &std::path::Path) -> Result<()> {
     prepare_console()?;
     std::fs::create_dir_all(folder)?;
     let folder = folder.canonicalize()?;
     sh::check(agent_tests().args(["--test", "console", "--", "--ignored", "screenshots"]).env("AGENTWARD_SHOTS", &folder))?;
-    eprintln!("pictures are in {}", folder.display());
+    std::fs::copy(folder.join("readme.png"), sh::root().join("tests/console/alert.png"))?;
+    eprintln!("pictures are in {}; the README's is tests/console/alert.png", folder.display());
     Ok(())
 }
 
