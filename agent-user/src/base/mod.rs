@@ -13,6 +13,6 @@ pub mod value;
 pub use anomaly::Anomaly;
 pub use id::{ActionId, ConnId, Direction, ExchangeId, FlowId, ProcessKey};
 pub use loss::{Incomplete, LossCause};
-pub use secret::{KeyedHash, Sensitive};
+pub use secret::{KeyedHash, Prints, Sensitive};
 pub use time::Timestamp;
 pub use value::Value;

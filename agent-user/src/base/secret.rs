@@ -1,9 +1,11 @@
 //! Captured content and what may be shown of it.
 
+use std::collections::HashMap;
 use std::fmt;
-use std::hash::Hasher;
+use std::hash::{BuildHasherDefault, Hasher};
 
-use siphasher::sip128::{Hasher128, SipHasher24};
+use siphasher::sip::SipHasher13;
+use siphasher::sip128::SipHasher24;
 
 /// Content of a watched process. It never prints itself; only `deliver` opens it, after redaction.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,9 +46,12 @@ impl KeyedHash {
     }
 
     pub fn digest(&self, content: &[u8]) -> u128 {
-        let mut hasher = SipHasher24::new_with_key(&self.key);
-        hasher.write(content);
-        hasher.finish128().as_u128()
+        SipHasher24::new_with_key(&self.key).hash(content).as_u128()
+    }
+
+    /// A fingerprint for as long as the process lives (SipHash-1-3).
+    pub fn print(&self, content: &[u8]) -> u64 {
+        SipHasher13::new_with_key(&self.key).hash(content)
     }
 
     /// For a key that is written in parts.
@@ -63,5 +68,25 @@ impl KeyedHash {
 impl fmt::Debug for KeyedHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("KeyedHash(<key>)")
+    }
+}
+
+/// What is known by its fingerprint. Nobody without the key can choose one, so it is its own hash.
+pub type Prints<V> = HashMap<u64, V, BuildHasherDefault<Itself>>;
+
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Itself(u64);
+
+impl Hasher for Itself {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
+    }
+
+    fn write_u64(&mut self, print: u64) {
+        self.0 = print;
     }
 }

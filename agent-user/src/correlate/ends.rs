@@ -166,7 +166,7 @@ fn bytes(action: &Action, hash: &KeyedHash) -> u64 {
         (None, None) => action.op.as_deref().unwrap_or_default().to_owned(),
     };
     let text = format!("{place}\u{0}{}", action.arg.expose_content().to_json());
-    (hash.digest(text.as_bytes()) >> 64) as u64
+    hash.print(text.as_bytes())
 }
 
 fn trace(action: &Action) -> Option<Arc<str>> {
@@ -189,7 +189,7 @@ pub(super) fn word_prints(text: &str, hash: &KeyedHash) -> Vec<u64> {
         .split(|letter: char| !letter.is_alphanumeric())
         .filter(|word| word.len() >= 4 || word.chars().any(|letter| letter.is_ascii_digit()))
         .take(MOST)
-        .map(|word| (hash.digest(word.to_lowercase().as_bytes()) >> 64) as u64)
+        .map(|word| hash.print(word.to_lowercase().as_bytes()))
         .collect();
     prints.sort_unstable();
     prints.dedup();

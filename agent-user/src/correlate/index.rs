@@ -96,7 +96,7 @@ pub(super) fn link(chain: u64, next: u64, hash: &KeyedHash) -> u64 {
     let mut bytes = [0; 16];
     bytes[..8].copy_from_slice(&chain.to_le_bytes());
     bytes[8..].copy_from_slice(&next.to_le_bytes());
-    (hash.digest(&bytes) >> 64) as u64
+    hash.print(&bytes)
 }
 
 fn print(message: &Message, hash: &KeyedHash) -> u64 {
@@ -114,7 +114,7 @@ fn print(message: &Message, hash: &KeyedHash) -> u64 {
         text.push_str(call.id.as_deref().unwrap_or_default());
     }
     text.push_str(message.answers.as_deref().unwrap_or_default());
-    (hash.digest(text.as_bytes()) >> 64) as u64
+    hash.print(text.as_bytes())
 }
 
 /// The fingerprint that an answer has when an agent sends it back.

@@ -1,5 +1,7 @@
 //! One spelling for values that travel in many: case, white space, hyphens, encodings, numbers and addresses.
 
+use std::borrow::Cow;
+
 use super::content::unwrapped;
 
 /// Values shorter than this say nothing about where they come from.
@@ -7,34 +9,44 @@ pub(super) const SHORTEST: usize = 3;
 
 /// The spellings under which a value is kept and looked up; the first is its own.
 pub(super) fn forms(text: &str) -> Vec<String> {
-    let plain = normal(text);
-    if let Some(number) = amount(text) {
-        let plain = plain.trim_start_matches('+');
-        // Long ones are phone numbers and accounts as well.
-        let long = plain.len() >= 7 && plain != number;
-        return if long { vec![number, plain.to_owned()] } else { vec![number] };
-    }
-    // A letter with a digit is a name of something (`T-2`), however short.
-    let named = plain.chars().any(|letter| letter.is_ascii_digit()) && plain.chars().any(char::is_alphabetic);
-    if plain.chars().count() < SHORTEST && !named {
-        return Vec::new();
-    }
-    let mut forms = vec![plain.trim_start_matches('+').to_owned()];
-    if let Some(hidden) = unwrapped(text) {
-        let hidden = normal(&hidden);
-        if hidden.chars().count() >= SHORTEST && !forms.contains(&hidden) {
-            forms.push(hidden);
-        }
-    }
+    let mut forms = Vec::new();
+    each_form(text, &normal(text), &mut |form| forms.push(form.to_owned()));
     forms
 }
 
+/// The same one after the other; `plain` is what [`normal`] makes of the text.
+pub(super) fn each_form(text: &str, plain: &str, each: &mut impl FnMut(&str)) {
+    let own = plain.trim_start_matches('+');
+    let digits = plain.bytes().any(|byte| byte.is_ascii_digit());
+    if digits && let Some(number) = amount(text) {
+        each(&number);
+        // Long ones are phone numbers and accounts as well.
+        if own.len() >= 7 && own != number {
+            each(own);
+        }
+        return;
+    }
+    // A letter with a digit is a name of something (`T-2`), however short.
+    let named = digits && plain.chars().any(char::is_alphabetic);
+    if plain.chars().count() < SHORTEST && !named {
+        return;
+    }
+    each(own);
+    if let Some(hidden) = unwrapped(text) {
+        let hidden = normal(&hidden);
+        if hidden.chars().count() >= SHORTEST && hidden != own {
+            each(&hidden);
+        }
+    }
+}
+
 /// Lower case, without white space, hyphens, quotes, the marks around a value, and the parts of a link that do not choose its target.
-pub(super) fn normal(text: &str) -> String {
+pub(super) fn normal(text: &str) -> Cow<'_, str> {
     let trimmed = text.trim().trim_matches(|letter: char| !letter.is_alphanumeric() && !matches!(letter, '/' | '~' | '+' | '_'));
     // Most words are just letters.
     if trimmed.bytes().all(|byte| byte.is_ascii_alphanumeric()) && !trimmed.starts_with("www") {
-        return trimmed.to_ascii_lowercase();
+        let upper = trimmed.bytes().any(|byte| byte.is_ascii_uppercase());
+        return if upper { trimmed.to_ascii_lowercase().into() } else { trimmed.into() };
     }
     let lower = trimmed.to_lowercase();
     let bare =
@@ -44,24 +56,30 @@ pub(super) fn normal(text: &str) -> String {
 }
 
 /// A number in one spelling: `25`, `25.0`, `$25.00` and `1,000` as people write them.
-pub(super) fn amount(text: &str) -> Option<String> {
+pub(super) fn amount(text: &str) -> Option<Cow<'_, str>> {
+    /// More digits than that do not stand for a sum.
+    const LONGEST: usize = 15;
+    let whole = |digits: &str| digits.bytes().all(|digit| digit.is_ascii_digit()) && !digits.starts_with('0');
+    // A whole number as it is written is the spelling already.
+    if !text.is_empty() && whole(text) {
+        return (text.len() <= LONGEST).then_some(text.into());
+    }
     if !text.bytes().any(|byte| byte.is_ascii_digit()) {
         return None;
     }
     let bare = text.trim_matches(|letter: char| !letter.is_ascii_digit() && letter != '-' && letter != '.').trim_end_matches('.');
-    let digits: String = bare.chars().filter(|letter| *letter != ',').collect();
-    let short =
-        text.trim().len() <= bare.len() + 4 && digits.starts_with(|letter: char| letter.is_ascii_digit() || letter == '-');
+    if text.trim().len() > bare.len() + 4 || !bare.starts_with(|letter: char| letter.is_ascii_digit() || letter == '-') {
+        return None;
+    }
     let letters: String = text.chars().filter(|letter| letter.is_alphabetic()).collect::<String>().to_lowercase();
     let currency = letters.is_empty()
         || matches!(letters.as_str(), "eur" | "usd" | "gbp" | "chf" | "euro" | "euros" | "dollars" | "us" | "k");
-    let short = short && currency;
-    let number: f64 = digits.parse().ok().filter(|_| short && digits.len() <= 15)?;
-    // A whole number as it is written is the spelling already.
-    if digits.bytes().all(|digit| digit.is_ascii_digit()) && !digits.starts_with('0') {
+    let digits = if bare.contains(',') { bare.replace(',', "").into() } else { Cow::Borrowed(bare) };
+    let number: f64 = digits.parse().ok().filter(|_| currency && digits.len() <= LONGEST)?;
+    if whole(&digits) {
         return Some(digits);
     }
-    Some(format!("{number}"))
+    Some(format!("{number}").into())
 }
 
 /// What kind of target a value is: users name people, accounts and places in such forms.

@@ -1,13 +1,13 @@
 //! What one conversation has read so far, as fingerprints.
 
-use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use super::content::{self, Piece, sentences};
-use super::forms::{Shape, amount, forms, normal, shape};
+use super::forms::{Shape, amount, each_form, forms, normal, shape};
 use super::speech::{self, Acts, Request};
 use crate::base::limits::{FINGERPRINTS, PASSAGES};
-use crate::base::{ActionId, KeyedHash, Value};
+use crate::base::{ActionId, KeyedHash, Prints, Value};
 use crate::understand::words::words;
 
 /// Where a value was seen. Places are passages by number.
@@ -42,7 +42,7 @@ pub(super) struct Passage {
 #[derive(Debug)]
 pub(in crate::correlate) struct Memory {
     hash: KeyedHash,
-    values: HashMap<u64, Seen>,
+    values: Prints<Seen>,
     pub(super) sources: Vec<Source>,
     pub(super) passages: Vec<Passage>,
     pub(super) request: Request,
@@ -52,6 +52,9 @@ pub(in crate::correlate) struct Memory {
     /// Something did not fit: what is not found may have been there.
     pub(super) forgotten: bool,
 }
+
+/// Values that the user gave, of one conversation.
+const GIVEN: usize = 256;
 
 /// Tools whose answers others can write: mail, web, files, tickets, reviews.
 const THIRD_PARTY: &[&str] = &[
@@ -163,7 +166,7 @@ impl Memory {
     pub(in crate::correlate) fn new(hash: KeyedHash) -> Memory {
         Memory {
             hash,
-            values: HashMap::new(),
+            values: Prints::default(),
             sources: Vec::new(),
             passages: Vec::new(),
             request: Request::default(),
@@ -180,7 +183,7 @@ impl Memory {
 
     /// Gives up what tools returned long ago; the user's request stays.
     pub(in crate::correlate) fn forget(&mut self) {
-        self.values = HashMap::new();
+        self.values = Prints::default();
         self.passages = Vec::new();
         self.sources = Vec::new();
         self.forgotten = true;
@@ -208,15 +211,14 @@ impl Memory {
                     self.note(value, user);
                 }
             });
-            for word in own.split_whitespace() {
-                let form = shape(word);
-                if matches!(form, Shape::Mail | Shape::Link | Shape::Account | Shape::Number)
-                    && let Some(print) = forms(word).first().map(|form| self.print(form))
-                    && self.given.len() < 256
-                {
-                    self.given.push((form, print));
-                }
-            }
+            let values = own
+                .split_whitespace()
+                .map(|word| (shape(word), word))
+                .filter(|(form, _)| matches!(form, Shape::Mail | Shape::Link | Shape::Account | Shape::Number));
+            let prints = values.filter_map(|(form, word)| Some((form, self.print(forms(word).first()?))));
+            let room = GIVEN.saturating_sub(self.given.len());
+            let given: Vec<_> = prints.take(room).collect();
+            self.given.extend(given);
         }
         for text in pasted {
             self.tool(&text, None, None, None);
@@ -260,10 +262,13 @@ impl Memory {
         }
         let name = value.rsplit('/').next().unwrap_or(value);
         let name = name.rsplit_once('.').filter(|(_, ending)| ending.len() <= 4).map_or(name, |(stem, _)| stem);
-        let stems: Vec<String> = words(name).iter().map(|word| speech::stem(word)).collect();
-        stems.len() >= 2
-            && stems.iter().all(|stem| speech::COMMON.contains(&stem.as_str()) || self.request.stems.binary_search(stem).is_ok())
-            && stems.iter().filter(|stem| !speech::COMMON.contains(&stem.as_str())).count() >= 2
+        let words = words(name);
+        let common = |stem: &str| speech::COMMON.contains(&stem);
+        let said = |stem: &str| self.request.stems.binary_search_by(|known| known.as_str().cmp(stem)).is_ok();
+        let mut stems = words.iter().map(|word| speech::stem(word));
+        words.len() >= 2
+            && stems.clone().all(|stem| common(&stem) || said(&stem))
+            && stems.by_ref().filter(|stem| !common(stem)).nth(1).is_some()
     }
 
     fn open_source(&mut self, source: Source) -> u32 {
@@ -353,14 +358,14 @@ impl Memory {
         /// Longer than any account or telephone number: a column of numbers is not one of them.
         const GROUP: usize = 48;
         const MARKS: [char; 11] = ['=', ',', ';', '|', '(', ')', '<', '>', '"', '[', ']'];
-        let mut before: Option<String> = None;
         let mut group = String::new();
+        let mut pair = String::new();
         for raw in text.split_whitespace() {
             let word = normal(raw);
             if word.is_empty() {
                 continue;
             }
-            self.note(raw, seen);
+            each_form(raw, &word, &mut |form| self.keep(form, seen));
             if let Some(stem) = raw.trim_end_matches(|letter: char| !letter.is_alphanumeric()).strip_suffix("'s") {
                 self.note(stem, seen);
             }
@@ -368,10 +373,14 @@ impl Memory {
             if raw.contains(MARKS) {
                 raw.split(MARKS).for_each(|part| self.note(part, seen));
             }
-            if let Some(before) = &before {
-                self.keep(&pair(before, &word), seen);
+            if !pair.is_empty() {
+                pair.push_str(&word);
+                self.keep(&pair, seen);
+                pair.clear();
             }
-            if word.chars().any(|letter| letter.is_ascii_digit()) {
+            pair.push_str(&word);
+            pair.push(BETWEEN);
+            if word.bytes().any(|letter| letter.is_ascii_digit()) {
                 if group.len() + word.len() > GROUP {
                     group.clear();
                 }
@@ -382,23 +391,23 @@ impl Memory {
             } else {
                 group.clear();
             }
-            before = Some(word);
         }
     }
 
     fn note(&mut self, text: &str, seen: Seen) {
-        for form in forms(text) {
-            self.keep(&form, seen);
-        }
+        each_form(text, &normal(text), &mut |form| self.keep(form, seen));
     }
 
     pub(super) fn keep(&mut self, form: &str, seen: Seen) {
         let print = self.print(form);
-        if self.values.len() >= FINGERPRINTS && !self.values.contains_key(&print) {
-            self.forgotten = true;
-            return;
-        }
-        let known = self.values.entry(print).or_default();
+        let full = self.values.len() >= FINGERPRINTS;
+        let known = match self.values.entry(print) {
+            Entry::Vacant(_) if full => {
+                self.forgotten = true;
+                return;
+            }
+            entry => entry.or_default(),
+        };
         known.user |= seen.user;
         known.system |= seen.system;
         known.field = known.field.or(seen.field);
@@ -411,11 +420,11 @@ impl Memory {
     }
 
     fn print(&self, text: &str) -> u64 {
-        (self.hash.digest(text.as_bytes()) >> 64) as u64
+        self.hash.print(text.as_bytes())
     }
 
     fn short_print(&self, text: &str) -> u32 {
-        (self.hash.digest(text.as_bytes()) >> 96) as u32
+        (self.print(text) >> 32) as u32
     }
 
     /// Where a value was seen, whole or word for word in one place.
@@ -423,7 +432,7 @@ impl Memory {
         if let Some(seen) = forms(text).iter().find_map(|form| self.values.get(&self.print(form))) {
             return Some(*seen);
         }
-        let words: Vec<String> = text.split_whitespace().map(normal).filter(|word| !word.is_empty()).collect();
+        let words: Vec<_> = text.split_whitespace().map(normal).filter(|word| !word.is_empty()).collect();
         if !(2..=12).contains(&words.len()) {
             return None;
         }
@@ -439,7 +448,7 @@ impl Memory {
 
     /// The share of a long text that stands, word by word, in what tools returned, and where.
     pub(super) fn copied(&self, text: &str) -> Option<(f32, Seen)> {
-        let words: Vec<String> = text.split_whitespace().map(normal).filter(|word| !word.is_empty()).take(512).collect();
+        let words: Vec<_> = text.split_whitespace().map(normal).filter(|word| !word.is_empty()).take(512).collect();
         if words.len() < 3 {
             return None;
         }
@@ -479,8 +488,11 @@ struct Reading {
     records: u32,
 }
 
+/// Stands between two words of a pair.
+const BETWEEN: char = '\u{1}';
+
 fn pair(one: &str, other: &str) -> String {
-    format!("{one}\u{1}{other}")
+    format!("{one}{BETWEEN}{other}")
 }
 
 /// Scalars of a value with the names they stand under.

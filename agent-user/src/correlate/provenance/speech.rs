@@ -3,8 +3,11 @@
 //! No phrase of any known attack stands here: an act that is asked for politely, in passing or in capitals reads the same. Texts in
 //! other languages are recognised as such, so that nobody concludes from missing verbs that nothing was asked.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
-use std::sync::OnceLock;
+use std::sync::LazyLock;
+
+use aho_corasick::AhoCorasick;
 
 /// Kinds of act, one bit each; the names are those of `effect`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -148,7 +151,7 @@ const AFTER_NOUN: &[&str] = &[
     "i",
 ];
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct Entry {
     acts: u16,
     either: u16,
@@ -156,25 +159,20 @@ struct Entry {
     admin_noun: bool,
 }
 
-fn lexicon() -> &'static HashMap<String, Entry> {
-    static LEXICON: OnceLock<HashMap<String, Entry>> = OnceLock::new();
-    LEXICON.get_or_init(|| {
-        let mut map: HashMap<String, Entry> = HashMap::new();
-        let none = Entry { acts: 0, either: 0, money_noun: false, admin_noun: false };
-        for (acts, words) in VERBS {
-            words.split_whitespace().for_each(|word| map.entry(stem(word)).or_insert(none).acts |= acts);
-        }
-        for (acts, words) in EITHER {
-            words.split_whitespace().for_each(|word| map.entry(stem(word)).or_insert(none).either |= acts);
-        }
-        MONEY_NOUNS.split_whitespace().for_each(|word| map.entry(stem(word)).or_insert(none).money_noun = true);
-        ADMIN_NOUNS.split_whitespace().for_each(|word| map.entry(stem(word)).or_insert(none).admin_noun = true);
-        map
-    })
-}
+static LEXICON: LazyLock<HashMap<Cow<'static, str>, Entry>> = LazyLock::new(|| {
+    let mut map = HashMap::new();
+    let mut each = |words: &'static str, note: &dyn Fn(&mut Entry)| {
+        words.split_whitespace().for_each(|word| note(map.entry(stem(word)).or_default()));
+    };
+    VERBS.iter().for_each(|(acts, words)| each(words, &|entry| entry.acts |= acts));
+    EITHER.iter().for_each(|(acts, words)| each(words, &|entry| entry.either |= acts));
+    each(MONEY_NOUNS, &|entry| entry.money_noun = true);
+    each(ADMIN_NOUNS, &|entry| entry.admin_noun = true);
+    map
+});
 
 /// `sending`, `sends` and `send` are one; past forms too, but see [`is_past`].
-pub(super) fn stem(word: &str) -> String {
+pub(super) fn stem(word: &str) -> Cow<'_, str> {
     let word = match word {
         "sent" => "send",
         "paid" => "pay",
@@ -184,33 +182,36 @@ pub(super) fn stem(word: &str) -> String {
         "told" => "tell",
         other => other,
     };
-    let undouble = |stem: &str| {
+    fn undouble(stem: &str) -> &str {
         let mut letters = stem.chars().rev();
         match (letters.next(), letters.next()) {
             (Some(last), Some(before)) if last == before && !matches!(last, 'l' | 's' | 'e' | 'o') && stem.len() > 3 => {
-                stem[..stem.len() - last.len_utf8()].to_owned()
+                &stem[..stem.len() - last.len_utf8()]
             }
-            _ => stem.to_owned(),
+            _ => stem,
         }
-    };
-    let bare = if let Some(stem) = word.strip_suffix("ations").or(word.strip_suffix("ation")).filter(|stem| stem.len() >= 4) {
-        stem.to_owned()
+    }
+    // Every ending that is cut ends in one of these.
+    let bare = if !word.ends_with(['n', 's', 't', 'g', 'd']) {
+        word
+    } else if let Some(stem) = word.strip_suffix("ations").or(word.strip_suffix("ation")).filter(|stem| stem.len() >= 4) {
+        stem
     } else if let Some(stem) = word.strip_suffix("ments").or(word.strip_suffix("ment")).filter(|stem| stem.len() >= 3) {
-        stem.to_owned()
+        stem
     } else if let Some(stem) = word.strip_suffix("ings").or(word.strip_suffix("ing")).filter(|stem| stem.len() >= 3) {
         undouble(stem)
     } else if let Some(stem) = word.strip_suffix("ied").or(word.strip_suffix("ies")).filter(|stem| stem.len() >= 2) {
-        format!("{stem}y")
+        return format!("{stem}y").into();
     } else if let Some(stem) = word.strip_suffix("ed").filter(|stem| stem.len() >= 3) {
         undouble(stem)
     } else if let Some(stem) = word.strip_suffix('s').filter(|stem| stem.len() >= 3 && !stem.ends_with(['s', 'u', 'i'])) {
-        stem.to_owned()
+        stem
     } else {
-        word.to_owned()
+        word
     };
     match bare.strip_suffix('e') {
-        Some(stem) if stem.len() >= 3 => stem.to_owned(),
-        _ => bare,
+        Some(stem) if stem.len() >= 3 => stem.into(),
+        _ => bare.into(),
     }
 }
 
@@ -220,7 +221,7 @@ fn is_past(word: &str) -> bool {
 
 /// One word of a text, and whether a sentence or clause begins with it.
 struct Token<'a> {
-    word: std::borrow::Cow<'a, str>,
+    word: Cow<'a, str>,
     begins: bool,
 }
 
@@ -240,7 +241,7 @@ fn tokens(text: &str) -> Vec<Token<'_>> {
                 continue;
             }
             let upper = part.chars().any(char::is_uppercase);
-            let word = if upper { part.to_lowercase().into() } else { std::borrow::Cow::Borrowed(part) };
+            let word = if upper { part.to_lowercase().into() } else { Cow::Borrowed(part) };
             let numbered = part.chars().all(|letter| letter.is_ascii_digit());
             out.push(Token { word, begins: begins || (position > 0 && raw.contains('_')) });
             begins = numbered && begins;
@@ -260,10 +261,10 @@ pub(super) struct Said {
     pub(super) named: Acts,
 }
 
-fn said(tokens: &[Token<'_>], of_user: bool) -> Said {
-    let lexicon = lexicon();
+/// `stems` are those of the tokens.
+fn said(tokens: &[Token<'_>], stems: &[Cow<'_, str>], of_user: bool) -> Said {
     let mut said = Said::default();
-    let known: Vec<Option<Entry>> = tokens.iter().map(|token| lexicon.get(&stem(&token.word)).copied()).collect();
+    let known: Vec<Option<Entry>> = stems.iter().map(|stem| LEXICON.get(stem).copied()).collect();
     for (at, entry) in known.iter().enumerate() {
         let Some(entry) = entry else { continue };
         let word = &*tokens[at].word;
@@ -286,7 +287,7 @@ fn said(tokens: &[Token<'_>], of_user: bool) -> Said {
             matches!(word, "not" | "never" | "without" | "nor") || word.ends_with("n't") || word.ends_with("n’t")
         }) && !(1..=3)
             .filter_map(|back| at.checked_sub(back))
-            .any(|at| matches!(stem(&tokens[at].word).as_str(), "forget" | "forgot" | "hesitat" | "mind" | "only"));
+            .any(|at| matches!(&*stems[at], "forget" | "forgot" | "hesitat" | "mind" | "only"));
         if negated || (told && (past || !of_user)) {
             continue;
         }
@@ -392,103 +393,8 @@ const PLACED: &[&str] = &[
     "them",
     "precisely",
 ];
-const REFERENCES: &[&str] = &[
-    "accordingly",
-    "as promised in",
-    "as agreed in",
-    "according to",
-    "based on",
-    "mentioned in",
-    "mentioned on",
-    "specified in",
-    "described in",
-    "listed in",
-    "listed on",
-    "stated in",
-    "given in",
-    "provided in",
-    "details in",
-    "details from",
-    "details are in",
-    "find details",
-    "find her",
-    "find his",
-    "find their",
-    "find it in",
-    "find it on",
-    "find the info",
-    "find the details",
-    "in accordance with",
-    "as per",
-    "as described",
-    "as mentioned",
-    "as stated",
-    "as specified",
-    "as listed",
-    "as requested in",
-    "as requested by",
-    "it says",
-    "they ask",
-    "she asks",
-    "he asks",
-    "is in the",
-    "are in the",
-    "like last",
-    "same as last",
-    "using the",
-    "with the details",
-    "from the invoice",
-    "from the bill",
-    "from the email",
-    "from the file",
-    "from the page",
-    "from the website",
-    "from the note",
-    "from the ticket",
-    "from the document",
-    "in the email",
-    "in the mail",
-    "in the file",
-    "in the document",
-    "in the ticket",
-    "in the note",
-    "in the message",
-    "on the page",
-    "on the website",
-    "on her website",
-    "on his website",
-    "on their website",
-    "in his message",
-    "in her message",
-    "in his email",
-    "in her email",
-    "in their email",
-    "in the attachment",
-    "wrote me",
-];
-/// Documents that are themselves the order: who says "pay the bill" means what stands in it.
-const ORDERS: &[&str] =
-    &["bill", "invoic", "invoice", "order", "receipt", "statement", "reminder", "fine", "notic", "request", "ticket"];
-
-pub(super) fn request(text: &str) -> Request {
-    let tokens = tokens(text);
-    let stems: Vec<String> = tokens.iter().map(|token| stem(&token.word)).collect();
-    let lower = text.to_lowercase();
-    let english = tokens.iter().filter(|token| ENGLISH.contains(&&*token.word)).count();
-    let mut hands_over = false;
-    for (at, doer) in stems.iter().enumerate() {
-        if !DOERS.contains(&doer.as_str()) || &*tokens[at].word == "following" {
-            continue;
-        }
-        let rest = &stems[at + 1..stems.len().min(at + 8)];
-        let Some(done) = rest.iter().position(|stem| DONE.contains(&stem.as_str())) else { continue };
-        // "Do the following tasks: 1. …" says them itself.
-        let own = rest[..done].iter().any(|stem| matches!(stem.as_str(), "follow" | "thes" | "these" | "thre" | "two" | "both"));
-        let behind = &stems[at + 2 + done..stems.len().min(at + 14 + done)];
-        let placed = behind.iter().any(|stem| PLACED.contains(&stem.as_str())) || doer == "follow";
-        hands_over |= !own && placed;
-    }
-    hands_over |= [
+static HANDED_OVER: LazyLock<AhoCorasick> = LazyLock::new(|| {
+    phrases(&[
         "do what",
         "do as",
         "what it says",
@@ -505,40 +411,143 @@ pub(super) fn request(text: &str) -> Request {
         "described in readme",
         "described in the readme",
         "take care of the latest",
-    ]
-    .iter()
-    .any(|phrase| lower.contains(phrase))
-        && !lower.contains("each person");
-    let refers = REFERENCES.iter().any(|phrase| lower.contains(phrase))
+    ])
+});
+static REFERENCES: LazyLock<AhoCorasick> = LazyLock::new(|| {
+    phrases(&[
+        "accordingly",
+        "as promised in",
+        "as agreed in",
+        "according to",
+        "based on",
+        "mentioned in",
+        "mentioned on",
+        "specified in",
+        "described in",
+        "listed in",
+        "listed on",
+        "stated in",
+        "given in",
+        "provided in",
+        "details in",
+        "details from",
+        "details are in",
+        "find details",
+        "find her",
+        "find his",
+        "find their",
+        "find it in",
+        "find it on",
+        "find the info",
+        "find the details",
+        "in accordance with",
+        "as per",
+        "as described",
+        "as mentioned",
+        "as stated",
+        "as specified",
+        "as listed",
+        "as requested in",
+        "as requested by",
+        "it says",
+        "they ask",
+        "she asks",
+        "he asks",
+        "is in the",
+        "are in the",
+        "like last",
+        "same as last",
+        "using the",
+        "with the details",
+        "from the invoice",
+        "from the bill",
+        "from the email",
+        "from the file",
+        "from the page",
+        "from the website",
+        "from the note",
+        "from the ticket",
+        "from the document",
+        "in the email",
+        "in the mail",
+        "in the file",
+        "in the document",
+        "in the ticket",
+        "in the note",
+        "in the message",
+        "on the page",
+        "on the website",
+        "on her website",
+        "on his website",
+        "on their website",
+        "in his message",
+        "in her message",
+        "in his email",
+        "in her email",
+        "in their email",
+        "in the attachment",
+        "wrote me",
+    ])
+});
+/// Documents that are themselves the order: who says "pay the bill" means what stands in it.
+const ORDERS: &[&str] =
+    &["bill", "invoic", "invoice", "order", "receipt", "statement", "reminder", "fine", "notic", "request", "ticket"];
+
+pub(super) fn request(text: &str) -> Request {
+    let tokens = tokens(text);
+    let stems = stems(&tokens);
+    let lower = text.to_lowercase();
+    let english = tokens.iter().filter(|token| ENGLISH.contains(&&*token.word)).count();
+    let mut hands_over = false;
+    for (at, doer) in stems.iter().enumerate() {
+        if !DOERS.contains(&&**doer) || &*tokens[at].word == "following" {
+            continue;
+        }
+        let rest = &stems[at + 1..stems.len().min(at + 8)];
+        let Some(done) = rest.iter().position(|stem| DONE.contains(&&**stem)) else { continue };
+        // "Do the following tasks: 1. …" says them itself.
+        let own = rest[..done].iter().any(|stem| matches!(&**stem, "follow" | "thes" | "these" | "thre" | "two" | "both"));
+        let behind = &stems[at + 2 + done..stems.len().min(at + 14 + done)];
+        let placed = behind.iter().any(|stem| PLACED.contains(&&**stem)) || **doer == *"follow";
+        hands_over |= !own && placed;
+    }
+    hands_over |= HANDED_OVER.is_match(&lower) && !lower.contains("each person");
+    let refers = REFERENCES.is_match(&lower)
         || stems.windows(4).any(|window| {
-            lexicon().get(&window[0]).is_some_and(|entry| (entry.acts | entry.either) & (MONEY | WRITE | APPROVE) != 0)
-                && window[1..].iter().any(|stem| ORDERS.contains(&stem.as_str()))
+            LEXICON.get(&window[0]).is_some_and(|entry| (entry.acts | entry.either) & (MONEY | WRITE | APPROVE) != 0)
+                && window[1..].iter().any(|stem| ORDERS.contains(&&**stem))
         });
     Request {
-        wanted: said(&tokens, true).wanted,
+        wanted: said(&tokens, &stems, true).wanted,
         hands_over,
         refers,
         understood: english * 12 >= tokens.len()
-            || tokens.iter().any(|token| token.begins && lexicon().contains_key(&stem(&token.word))),
-        stems: {
-            let mut kept: Vec<String> =
-                stems.into_iter().filter(|stem| stem.len() >= 3 && !COMMON.contains(&stem.as_str())).collect();
-            kept.sort_unstable();
-            kept.dedup();
-            kept
-        },
+            || tokens.iter().zip(&stems).any(|(token, stem)| token.begins && LEXICON.contains_key(stem)),
+        stems: telling(stems),
     }
 }
 
 /// A sentence of a content.
 pub(super) fn sentence(text: &str) -> (Said, Vec<String>) {
     let tokens = tokens(text);
-    let said = said(&tokens, false);
-    let mut stems: Vec<String> =
-        tokens.iter().map(|token| stem(&token.word)).filter(|stem| stem.len() >= 3 && !COMMON.contains(&stem.as_str())).collect();
+    let stems = stems(&tokens);
+    (said(&tokens, &stems, false), telling(stems))
+}
+
+fn stems<'a>(tokens: &'a [Token<'_>]) -> Vec<Cow<'a, str>> {
+    tokens.iter().map(|token| stem(&token.word)).collect()
+}
+
+/// Each once, without the commonest.
+fn telling(mut stems: Vec<Cow<'_, str>>) -> Vec<String> {
     stems.sort_unstable();
     stems.dedup();
-    (said, stems)
+    stems.retain(|stem| stem.len() >= 3 && !COMMON.contains(&&**stem));
+    stems.into_iter().map(Cow::into_owned).collect()
+}
+
+fn phrases(all: &[&str]) -> AhoCorasick {
+    AhoCorasick::new(all).expect("a few short phrases are far below what an automaton holds")
 }
 
 /// Stems that say nothing about what is acted on.
@@ -555,7 +564,8 @@ mod tests {
     use super::*;
 
     fn wanted(text: &str, of_user: bool) -> Vec<&'static str> {
-        let acts = said(&tokens(text), of_user).wanted;
+        let tokens = tokens(text);
+        let acts = said(&tokens, &stems(&tokens), of_user).wanted;
         NAMES.iter().enumerate().filter(|(at, _)| acts.0 & (1 << at) != 0).map(|(_, name)| *name).collect()
     }
 

@@ -1,5 +1,7 @@
 //! The judgement of one call: facts about each argument and about the whole, and one number that sums them up.
 
+use std::borrow::Cow;
+
 use super::forms::{SHORTEST, Shape, amount, shape};
 use super::memory::{Memory, Passage, Seen, leaves};
 use super::speech::{Acts, COMMON, sentence, stem};
@@ -289,7 +291,7 @@ impl Call {
         let (said, _) = sentence(&own.join(" "));
         let named = if name == "read" { said.named } else { Acts(said.named.0 & !Acts::of_effect("read").0) };
         let effect = Acts::of_effect(name);
-        let stems: Vec<String> = own.iter().map(|word| stem(word)).collect();
+        let stems: Vec<String> = own.iter().map(|word| stem(word).into_owned()).collect();
         let is_verb = |word: &String| sentence(word).0.wanted.0 != 0;
         let is_plain_verb = |word: &String| sentence(&format!("the {word}")).0.wanted.0 != 0;
         let verbs: Vec<String> = stems.iter().filter(|word| is_verb(word)).cloned().collect();
@@ -301,9 +303,9 @@ impl Call {
         let mut spoken = things.clone();
         leaves("", arguments, &mut |_, text| {
             if spoken.len() < 64 && text.len() < 256 {
-                spoken.extend(
-                    words(text).iter().map(|word| stem(word)).filter(|word| word.len() >= 3 && !COMMON.contains(&word.as_str())),
-                );
+                let words = words(text);
+                let stems = words.iter().map(|word| stem(word));
+                spoken.extend(stems.filter(|word| word.len() >= 3 && !COMMON.contains(&&**word)).map(Cow::into_owned));
             }
         });
         Call { name, effect, acts: effect.and(named), verbs, things, spoken }
