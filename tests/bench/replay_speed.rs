@@ -1,12 +1,15 @@
 //! `cargo xtask bench replay`: the pure pipeline on one core, beside a bare `httparse` + `serde_json` pass over the same bytes.
 //!
-//! The input is made here: model calls, shop calls and event streams as an agent makes them, 2,000 connections.
+//! The input is made here: model calls, shop calls and event streams as an agent makes them, 2,000 connections. Then plain calls alone
+//! under the built-in rules, with the line that the daemon prints of each: what a watched API client costs.
 
 use std::sync::Arc;
 
-use agentward::base::{ConnId, Direction, Sensitive, Timestamp};
+use agentward::base::{ConnId, Direction, KeyedHash, Sensitive, Timestamp};
 use agentward::capture::{Chunk, Observation, Seen, Source};
-use agentward::decide::RuleSet;
+use agentward::decide::{RuleSet, builtin};
+use agentward::deliver::Redactor;
+use agentward::deliver::line::{self, Palette};
 use agentward::pipeline::{Output, Pipeline};
 use bytes::Bytes;
 use serde_json::json;
@@ -20,13 +23,14 @@ type Pair = (Bytes, Bytes);
 fn main() {
     let pairs: Vec<Pair> = (0..CONNECTIONS).flat_map(|number| [model(number), stream(number), shop(number)]).collect();
     let bytes: usize = pairs.iter().map(|(request, answer)| request.len() + answer.len()).sum();
-    let observations = observed(&pairs);
+    let observations = observed(&pairs, 3);
+    let none = Arc::new(RuleSet::default());
     println!("{} exchanges, {:.1} MB; CPU time, best of {ROUNDS} rounds, one core", pairs.len(), bytes as f64 / 1e6);
     println!("{:32} {:>10} {:>14}", "", "MB/s", "exchanges/s");
     let mut times = Vec::new();
     for (name, work) in [
         ("bare httparse + serde_json", &(|| bare(&pairs)) as &dyn Fn() -> usize),
-        ("whole pipeline", &|| pipeline(&observations)),
+        ("whole pipeline", &|| pipeline(&observations, &none, &mut |_| ())),
     ] {
         let best = (0..ROUNDS)
             .map(|_| {
@@ -39,6 +43,42 @@ fn main() {
         times.push(best);
     }
     println!("the pipeline takes {:.2} of the bare pass's time", times[1] / times[0]);
+    plain();
+}
+
+/// Pages of a server, a connection for 30 of them.
+fn plain() {
+    const CALLS: usize = 30;
+    let pairs: Vec<Pair> = (0..CONNECTIONS * 10).map(page).collect();
+    let observations = observed(&pairs, CALLS);
+    let rules = Arc::new(RuleSet::join(builtin().expect("a test reads them")).expect("a test joins them"));
+    let redactor = Redactor::new(KeyedHash::new([0; 16]), false);
+    let best = (0..ROUNDS)
+        .map(|_| {
+            let started = spent();
+            let exchanges = pipeline(&observations, &rules, &mut |output| {
+                if let Output::Step(step) = output
+                    && step.completed
+                {
+                    std::hint::black_box(line::step(step, &redactor, Palette::Plain));
+                }
+            });
+            assert_eq!(exchanges, pairs.len(), "every exchange is found");
+            spent() - started
+        })
+        .fold(f64::INFINITY, f64::min);
+    println!("plain calls, built-in rules, a line each: {:.2} us an exchange", best / pairs.len() as f64 * 1e6);
+}
+
+fn page(number: usize) -> Pair {
+    let head = "GET /1024 HTTP/1.1\r\nHost: localhost:8443\r\n\r\n";
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\nDate: Tue, 24 Nov 2026 10:00:00 GMT\r\nContent-Type: text/plain\r\n\
+         Content-Length: 1024\r\nLast-Modified: Tue, 24 Nov 2026 09:00:00 GMT\r\nConnection: keep-alive\r\nETag: \"{number:x}\"\r\n\
+         Accept-Ranges: bytes\r\n\r\n{}",
+        "x".repeat(1024)
+    );
+    (Bytes::from_static(head.as_bytes()), Bytes::from(answer))
 }
 
 /// Seconds that this thread was on a CPU: neighbours on a shared machine do not count.
@@ -90,10 +130,10 @@ fn shop(number: usize) -> Pair {
     (post("shop.example", &path, &json!({"order_id": number.to_string(), "amount": 25})), answer)
 }
 
-/// Each connection carries three pairs, cut as TLS records are.
-fn observed(pairs: &[Pair]) -> Vec<Observation> {
+/// Each connection carries so many pairs, cut as TLS records are.
+fn observed(pairs: &[Pair], each: usize) -> Vec<Observation> {
     let mut out = Vec::new();
-    for (number, pairs) in pairs.chunks(3).enumerate() {
+    for (number, pairs) in pairs.chunks(each).enumerate() {
         let conn = ConnId(Arc::from(format!("c{number}")));
         let mut offsets = [0; 2];
         for (request, answer) in pairs {
@@ -132,12 +172,16 @@ fn chunk(number: usize, conn: &ConnId, dir: Direction, off: u64, data: Bytes) ->
     })
 }
 
-fn pipeline(observations: &[Observation]) -> usize {
-    let mut pipeline = Pipeline::new(Arc::new(RuleSet::default()));
+fn pipeline(observations: &[Observation], rules: &Arc<RuleSet>, look: &mut dyn FnMut(&Output)) -> usize {
+    let mut pipeline = Pipeline::new(rules.clone());
     let mut outputs = Vec::new();
     let mut exchanges = 0;
-    let mut count =
-        |outputs: &mut Vec<Output>| exchanges += outputs.drain(..).filter(|output| matches!(output, Output::Exchange(_))).count();
+    let mut count = |outputs: &mut Vec<Output>| {
+        for output in outputs.drain(..) {
+            exchanges += usize::from(matches!(output, Output::Exchange(_)));
+            look(&output);
+        }
+    };
     for observation in observations {
         pipeline.push(observation.clone(), &mut outputs);
         count(&mut outputs);

@@ -5,7 +5,7 @@
 use std::ops::Range;
 use std::sync::LazyLock;
 
-use regex::Regex;
+use regex::{Regex, RegexSet};
 
 use super::Value;
 
@@ -49,11 +49,23 @@ pub fn detectors() -> impl Iterator<Item = &'static Detector> {
     COMPILED.iter()
 }
 
+/// False when no shape is in the text: one pass, where most texts end. Personal data are asked for or not.
+pub fn may_hold(text: &str, personal: bool) -> bool {
+    static SETS: LazyLock<[RegexSet; 2]> = LazyLock::new(|| {
+        [false, true].map(|personal| {
+            let asked = SHAPES.iter().filter(|shape| personal || shape.class == Class::Secret);
+            RegexSet::new(asked.map(|shape| shape.pattern)).expect("the patterns of the table compile")
+        })
+    });
+    SETS[usize::from(personal)].is_match(text)
+}
+
 /// True when any text inside the value has a shape of that class.
 pub fn holds(value: &Value, class: Class) -> bool {
     match value {
         Value::Text(text) => {
             text.len() >= 6
+                && may_hold(text, class == Class::Personal)
                 && detectors().filter(|detector| detector.class == class).any(|detector| detector.hits(text).next().is_some())
         }
         Value::List(items) => items.iter().any(|item| holds(item, class)),

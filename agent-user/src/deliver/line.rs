@@ -270,8 +270,9 @@ fn kind_colour(kind: Kind) -> &'static str {
 
 /// Time of day in UTC, as in the JSON views and the journal.
 fn clock(at: Timestamp) -> String {
-    jiff::Timestamp::from_nanosecond(i128::from(at.0))
-        .map_or_else(|_| at.0.to_string(), |time| time.strftime("%H:%M:%S%.3f").to_string())
+    let millis = at.0 / 1_000_000;
+    let (seconds, millis) = (millis / 1000 % 86_400, millis % 1000);
+    format!("{:02}:{:02}:{:02}.{millis:03}", seconds / 3600, seconds / 60 % 60, seconds % 60)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::base::shapes::{Class, Detector, detectors};
+use crate::base::shapes::{Class, Detector, detectors, may_hold};
 use crate::base::value::Number;
 use crate::base::{KeyedHash, Sensitive, Value};
 
@@ -169,7 +169,7 @@ impl Redactor {
 
     fn replace<'a>(&self, text: &'a str, personal: bool) -> Cow<'a, str> {
         let mut shown = Cow::Borrowed(text);
-        if self.reveal || text.len() < 6 {
+        if self.reveal || text.len() < 6 || !may_hold(text, personal) {
             return shown;
         }
         for detector in detectors().filter(|detector| personal || detector.class == Class::Secret) {
