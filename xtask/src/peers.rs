@@ -46,6 +46,13 @@ pub fn prepare_node() -> Result<()> {
     npm(&sources().join("package.json"), "node")
 }
 
+/// Model SDKs and the stand-in that answers them, from PyPI and npm.
+pub fn prepare_sdks() -> Result<()> {
+    let sdks = sources().join("sdks");
+    python_environment("sdks", &sdks.join("requirements.txt"))?;
+    npm(&sdks.join("package.json"), "sdks-node")
+}
+
 /// The accessibility audit of the web console, from npm.
 pub fn prepare_audit() -> Result<()> {
     npm(&sh::root().join("tests/console/package.json"), "audit")

@@ -92,6 +92,7 @@ fn library() -> Result<()> {
 /// The rule packs' own tests, then recordings through the built program: goldens, contract, bad input.
 fn recordings() -> Result<()> {
     peers::prepare_python()?;
+    peers::prepare_sdks()?;
     build::run()?;
     if sh::root().join("rules").is_dir() {
         for verb in ["check", "test"] {
@@ -170,6 +171,23 @@ fn stacks() -> Result<()> {
     build::run()?;
     let _alone = sh::alone("this test")?;
     sh::check(agent_tests().args(["--test", "live", "--", "--ignored", "--nocapture", EVERY_STACK]))
+}
+
+/// What every model SDK asks and reads, beside what is read of its traffic.
+pub fn sdks(arguments: &SdkArguments) -> Result<()> {
+    peers::prepare_sdks()?;
+    let mut tests = agent_tests();
+    tests.args(["--test", "sdks", "--", "--ignored", "--nocapture"]);
+    sh::check(tests.env("AGENTWARD_CASES", arguments.cases.to_string()).env("AGENTWARD_SEED", arguments.seed.to_string()))
+}
+
+#[derive(clap::Args)]
+pub struct SdkArguments {
+    /// Conversations that go through every SDK, whole and as a stream.
+    #[arg(long, default_value_t = 60)]
+    cases: u32,
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
 }
 
 fn agent_tests() -> Command {

@@ -11,7 +11,7 @@ use super::index::{ConversationId, Index, Key, Prints, link, print_of_answer, te
 use super::tree::Tree;
 use super::{Cause, Correlated, Influence, Proc, Step, Workflow, WorkflowId};
 use crate::base::limits::{CONVERSATIONS, FINGERPRINTS_TOTAL, OPEN_ACTIONS, WORKFLOW_STEPS};
-use crate::base::{ActionId, ExchangeId, KeyedHash, ProcessKey, Sensitive, Timestamp};
+use crate::base::{ActionId, ExchangeId, KeyedHash, ProcessKey, Sensitive, Timestamp, Value};
 use crate::understand::{Action, Claim, Draft, Kind, Llm, Role};
 
 /// A workflow in which nothing happens for this long is over.
@@ -164,6 +164,8 @@ impl Correlate {
             Kind::LlmRequest => self.model_request(action, out),
             Kind::LlmResponse => self.model_response(action, out),
             Kind::ToolCall => self.tool_call(action, out),
+            // Of a tool that the provider ran: it came with the answer, no request brings it.
+            Kind::ToolResult if action.llm.is_some() => self.remote_result(action, out),
             Kind::ToolResult => self.results.push(*action),
             Kind::McpRequest
             | Kind::ApiRequest
@@ -421,6 +423,24 @@ impl Correlate {
         }
         let step = self.step(action, workflow, conversation, causes, None, influence, true);
         out.push(Correlated::Step(Box::new(step)));
+    }
+
+    fn remote_result(&mut self, action: Box<Action>, out: &mut Vec<Correlated>) {
+        let pending = self.pending(&action);
+        let conversation = pending.and_then(|pending| pending.conversation);
+        if let Some(known) = conversation.and_then(|id| self.conversations.get_mut(&id))
+            && let Some(result) = &action.result
+        {
+            let before = known.memory.size();
+            let tool = action.tool.as_ref().map(|tool| &tool.name);
+            let content = match result.expose_content() {
+                Value::Text(text) => text.to_string(),
+                other => other.to_json(),
+            };
+            known.memory.tool(&content, tool, None, Some(action.id));
+            self.remembered += known.memory.size().saturating_sub(before);
+        }
+        self.tool_result(action, pending.map(|pending| (pending.workflow, conversation)), out);
     }
 
     fn tool_result(

@@ -239,6 +239,8 @@ pub struct Llm {
     pub tools: Vec<Tool>,
     /// Response.
     pub tool_calls: Vec<ToolCall>,
+    /// Response: what the tools that the provider ran gave back.
+    pub results: Vec<Message>,
     pub text: Option<Sensitive<Arc<str>>>,
     pub stop_reason: Option<Arc<str>>,
     pub refusal: bool,

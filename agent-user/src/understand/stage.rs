@@ -245,10 +245,7 @@ impl Understand {
                 ..Tool::default()
             });
             result.op = name.map(|name| format!("tool:{name}").into());
-            result.effect = Some("read".into());
-            let text = message.text.expose_content();
-            let value = json::parse(text.as_bytes()).value.unwrap_or_else(|| Value::Text(text.clone()));
-            result.result = Some(Sensitive::new(value));
+            tell_result(&mut result, &message);
             self.settle_owner(&mut result);
             drafts.push(Draft::Completed(Box::new(result)));
         }
@@ -356,7 +353,16 @@ impl Understand {
                 lane: llm.lane.clone(),
                 ..Llm::default()
             }));
+            // What the provider ran has its result in the same answer: later calls of the answer may follow from it.
+            let given = llm.results.iter().find(|result| call.id.is_some() && result.answers == call.id);
+            let template = given.is_some().then(|| declared.clone());
             out.push(Draft::Completed(Box::new(declared)));
+            if let Some((given, template)) = given.zip(template) {
+                let mut result = Action { id: self.next_id(), arg: Sensitive::new(Value::map::<&str>([])), ..template };
+                tell_result(&mut result, given);
+                self.settle_owner(&mut result);
+                out.push(Draft::Completed(Box::new(result)));
+            }
         }
     }
 
@@ -495,6 +501,14 @@ impl Understand {
             anomalies: Vec::new(),
         }
     }
+}
+
+fn tell_result(result: &mut Action, message: &super::Message) {
+    result.kind = Kind::ToolResult;
+    result.effect = Some("read".into());
+    let text = message.text.expose_content();
+    let value = json::parse(text.as_bytes()).value.unwrap_or_else(|| Value::Text(text.clone()));
+    result.result = Some(Sensitive::new(value));
 }
 
 /// What is kept for later conversations is written, whatever the call's name sounds like.

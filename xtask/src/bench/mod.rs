@@ -42,6 +42,8 @@ enum What {
     Detection(detection::Arguments),
     /// Random expressions against another implementation of CEL.
     Expressions(detection::Arguments),
+    /// Model SDKs of PyPI and npm against a stand-in: what is read of each call beside what the SDK itself asked and read.
+    Sdks(crate::test::SdkArguments),
     /// The policy engine beside rsigma, cel, Hyperscan and a bare hash map (installs libhyperscan-dev).
     Policy,
     /// The web console on an hour of a busy host: time of a page, delay, cost, memory of the browser. `AGENTWARD_LOAD_SECONDS` and
@@ -65,6 +67,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         What::Deliver(arguments) => deliver::run(arguments),
         What::Replay => replay::run(),
         What::Policy => policy::run(),
+        What::Sdks(arguments) => crate::test::sdks(arguments),
         What::Detection(arguments) => detection::run("detection", arguments),
         What::Expressions(arguments) => detection::run("expressions", arguments),
         What::Understand => understand::run(),

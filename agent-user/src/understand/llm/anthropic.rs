@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::chat::declared;
-use super::{Body, arc, arguments, call, message, number, role, some_text, text_of};
+use super::{Body, arc, arguments, call, message, number, result_of, role, some_text, text_of};
 use crate::base::{Sensitive, Value};
 use crate::understand::{Llm, Message, Role, ToolCall, Usage};
 
@@ -29,15 +29,12 @@ fn read_message(value: &Value) -> Vec<Message> {
     match value.get("content") {
         Some(Value::List(blocks)) => {
             for block in blocks.iter() {
-                match block.get("type").and_then(Value::as_str) {
-                    Some("tool_result" | "mcp_tool_result") => {
-                        let mut result = message(Role::Tool, text_of(block.get("content")));
-                        result.answers = arc(block.get("tool_use_id"));
-                        result.is_error = block.get("is_error").and_then(Value::as_bool).unwrap_or(false);
-                        results.push(result);
-                    }
-                    Some(_) if tool_use(block).is_some() => own.tool_calls.extend(tool_use(block)),
-                    _ => texts.extend(block.get("text").and_then(Value::as_str)),
+                if let Some(result) = tool_result(block) {
+                    results.push(result);
+                } else if let Some(call) = tool_use(block) {
+                    own.tool_calls.push(call);
+                } else {
+                    texts.extend(block.get("text").and_then(Value::as_str));
                 }
             }
         }
@@ -45,9 +42,23 @@ fn read_message(value: &Value) -> Vec<Message> {
     }
     own.text = Sensitive::new(texts.join("\n").into());
     if !texts.is_empty() || !own.tool_calls.is_empty() || results.is_empty() {
-        results.push(own);
+        // What the provider's own tools gave back follows the call, in the same message.
+        let at = if role == Role::Assistant { 0 } else { results.len() };
+        results.insert(at, own);
     }
     results
+}
+
+/// `tool_result`, `mcp_tool_result`, `web_search_tool_result`, …
+fn tool_result(block: &Value) -> Option<Message> {
+    let kind = block.get("type").and_then(Value::as_str)?;
+    if !kind.ends_with("tool_result") {
+        return None;
+    }
+    let mut result = message(Role::Tool, result_of(block.get("content")));
+    result.answers = arc(block.get("tool_use_id"));
+    result.is_error = block.get("is_error").and_then(Value::as_bool).unwrap_or(false);
+    Some(result)
 }
 
 fn tool_use(block: &Value) -> Option<ToolCall> {
@@ -84,6 +95,7 @@ fn whole(value: &Value) -> Llm {
         stop_reason: arc(value.get("stop_reason")),
         refusal: value.get("stop_reason").and_then(Value::as_str) == Some("refusal"),
         tool_calls: blocks.iter().filter_map(tool_use).collect(),
+        results: blocks.iter().filter_map(tool_result).collect(),
         text: some_text(texts.concat()),
         usage: value.get("usage").map(usage).unwrap_or_default(),
         error: arc(value.pointer("/error/type")),
@@ -131,6 +143,8 @@ fn stream<'a>(events: impl Iterator<Item = &'a Value>) -> Llm {
         if is_text(&start) {
             text.push_str(start.get("text").and_then(Value::as_str).unwrap_or_default());
             text.push_str(&block.text);
+        } else if let Some(result) = tool_result(&start) {
+            llm.results.push(result);
         } else if let Some(mut call) = tool_use(&start) {
             if !block.json.is_empty() {
                 call.arguments = arguments(Some(&Value::text(block.json)));

@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::chat::declared;
-use super::{Body, arc, arguments, call, message, number, role, some_text, text_of};
+use super::{Body, arc, arguments, call, message, number, role, some_text, spoken, text_of};
 use crate::base::{Sensitive, Value};
 use crate::decode::json;
 use crate::understand::{Llm, Message, Role, ToolCall, Usage};
@@ -59,7 +59,8 @@ pub(super) fn response(body: &Body) -> Llm {
     match body {
         Body::Whole(value) => {
             let blocks = value.pointer("/output/message/content").and_then(Value::as_list).unwrap_or_default();
-            let texts: Vec<&str> = blocks.iter().filter_map(|block| block.get("text").and_then(Value::as_str)).collect();
+            let texts: Vec<String> =
+                blocks.iter().map(|block| spoken(block.pointer("/citationsContent/content").or(block.get("text")))).collect();
             Llm {
                 stop_reason: arc(value.get("stopReason")),
                 tool_calls: blocks.iter().filter_map(|block| block.get("toolUse").and_then(tool_use)).collect(),
@@ -110,8 +111,11 @@ pub(super) fn invoke(body: &Value) -> Llm {
     if body.get("anthropic_version").is_some() {
         return super::anthropic::request(body);
     }
-    if body.get("messages").is_some() {
-        return request(body);
+    if let Some(messages) = body.get("messages").and_then(Value::as_list) {
+        // Blocks of Converse have no type.
+        let blocks = messages.iter().filter_map(|message| message.get("content")?.as_list()).flat_map(|blocks| blocks.iter());
+        let typed = blocks.clone().any(|block| block.get("type").is_some()) || blocks.count() == 0;
+        return if typed { super::chat::request(body) } else { request(body) };
     }
     let prompt = body.get("prompt").or(body.get("inputText"));
     Llm { messages: prompt.map(|prompt| message(Role::User, text_of(Some(prompt)))).into_iter().collect(), ..Llm::default() }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Body, arc, arguments, call, message, number, role, some_text, text_of};
+use super::{Body, arc, arguments, call, message, number, result_of, role, some_text, spoken, text_of};
 use crate::base::{Sensitive, Value};
 use crate::understand::{Llm, Message, Role, Tool, ToolCall, Usage};
 
@@ -22,7 +22,7 @@ pub(super) fn request(body: &Value) -> Llm {
 
 fn tools(body: &Value) -> Vec<Tool> {
     let listed = body.get("tools").or(body.get("functions")).and_then(Value::as_list).unwrap_or_default();
-    listed.iter().filter_map(|tool| declared(tool.get("function").unwrap_or(tool))).collect()
+    listed.iter().filter_map(|tool| declared(tool.get("function").or(tool.get("custom")).unwrap_or(tool))).collect()
 }
 
 /// A tool offered to the model: `name`, `description`, a schema.
@@ -37,7 +37,9 @@ pub(super) fn declared(tool: &Value) -> Option<Tool> {
 }
 
 pub(super) fn read_message(value: &Value) -> Message {
-    let mut read = message(role(value.get("role").and_then(Value::as_str)), text_of(value.get("content")));
+    let role = role(value.get("role").and_then(Value::as_str));
+    let content = value.get("content");
+    let mut read = message(role, if role == Role::Tool { result_of(content) } else { text_of(content) });
     read.tool_calls = calls(value);
     read.answers = arc(value.get("tool_call_id"));
     read.tool_name = arc(value.get("name"));
@@ -82,16 +84,19 @@ pub(super) fn response(body: &Body) -> Llm {
             llm.error = super::error(&Body::Whole(value.clone()));
             llm.refusal |= error.get("code").and_then(Value::as_str) == Some("content_filter");
         }
-        let Some(choice) = value.get("choices").and_then(|choices| choices.index(0)) else { continue };
+        // Of several answers to one request the first counts; in a stream each has chunks of its own.
+        let choices = value.get("choices").and_then(Value::as_list).unwrap_or_default();
+        let first = |choice: &&Value| choice.get("index").and_then(Value::as_i64).unwrap_or(0) == 0;
+        let Some(choice) = choices.iter().find(first) else { continue };
         llm.stop_reason = arc(choice.get("finish_reason")).or(llm.stop_reason);
         if let Some(whole) = choice.get("message") {
-            text.push_str(&text_of(whole.get("content")));
+            text.push_str(&spoken(whole.get("content")));
             llm.tool_calls.extend(calls(whole));
             llm.refusal |= whole.get("refusal").and_then(Value::as_str).is_some();
         }
         text.push_str(choice.get("text").and_then(Value::as_str).unwrap_or_default());
         if let Some(delta) = choice.get("delta") {
-            text.push_str(&text_of(delta.get("content")));
+            text.push_str(&spoken(delta.get("content")));
             llm.refusal |= delta.get("refusal").and_then(Value::as_str).is_some();
             join(&mut joined, delta);
         }
@@ -118,9 +123,9 @@ fn join(joined: &mut BTreeMap<i64, Joined>, delta: &Value) {
             });
         let call = joined.entry(index).or_default();
         call.id = id.or(call.id.take());
-        let function = part.get("function").unwrap_or(part);
+        let function = part.get("function").or(part.get("custom")).unwrap_or(part);
         call.name.push_str(function.get("name").and_then(Value::as_str).unwrap_or_default());
-        match function.get("arguments") {
+        match function.get("arguments").or(function.get("input")) {
             Some(Value::Text(text)) => call.arguments.push_str(text),
             Some(whole @ Value::Map(_)) => call.arguments = whole.to_json(),
             _ => {}

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::chat::{declared, read_message};
-use super::{Body, arc, arguments, call, number, some_text, text_of};
+use super::{Body, arc, arguments, call, number, some_text, spoken};
 use crate::base::Value;
 use crate::understand::{Llm, ToolCall, Usage};
 
@@ -41,7 +41,7 @@ pub(super) fn response(body: &Body) -> Llm {
             };
         }
         if let Some(message) = value.get("message") {
-            text.push_str(&text_of(message.get("content")));
+            text.push_str(&spoken(message.get("content")));
             llm.tool_calls
                 .extend(message.get("tool_calls").and_then(Value::as_list).unwrap_or_default().iter().filter_map(function));
         }

@@ -3,7 +3,7 @@
 use super::chat::declared;
 use super::{Body, arc, arguments, call, message, number, role, some_text, text_of};
 use crate::base::{Sensitive, Value};
-use crate::understand::{Llm, Message, Role, ToolCall, Usage};
+use crate::understand::{Llm, Message, Role, Tool, ToolCall, Usage};
 
 pub(super) fn request(body: &Value) -> Llm {
     let system = body.get("systemInstruction").or(body.get("system_instruction"));
@@ -13,9 +13,12 @@ pub(super) fn request(body: &Value) -> Llm {
     let functions = tools.iter().flat_map(|tool| {
         tool.get("functionDeclarations").or(tool.get("function_declarations")).and_then(Value::as_list).unwrap_or_default()
     });
+    // `{"googleSearch": {}}`: a tool of the provider's own.
+    let own = tools.iter().filter_map(Value::as_map).flatten().filter(|(name, _)| !name.contains("unction"));
+    let own = own.map(|(name, _)| Tool { name: name.clone(), ..Tool::default() });
     Llm {
         messages: system.into_iter().chain(contents.iter().flat_map(read_content)).collect(),
-        tools: functions.filter_map(declared).collect(),
+        tools: functions.filter_map(declared).chain(own).collect(),
         ..Llm::default()
     }
 }
@@ -43,7 +46,11 @@ fn read_content(content: &Value) -> Vec<Message> {
     results
 }
 
+/// Calls of functions, and code that the provider runs.
 fn function_call(part: &Value) -> Option<ToolCall> {
+    if let Some(code) = part.get("executableCode").or(part.get("executable_code")) {
+        return Some(ToolCall { remote: true, ..call(arc(code.get("id")), "code_execution".into(), arguments(Some(code))) });
+    }
     let function = part.get("functionCall").or(part.get("function_call"))?;
     Some(call(arc(function.get("id")), arc(function.get("name"))?, arguments(function.get("args"))))
 }

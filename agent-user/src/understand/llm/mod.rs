@@ -70,7 +70,7 @@ impl Dialect {
         let path = path.trim_end_matches('/');
         let has = |key: &str| body.get(key).is_some();
         let ends = |end: &str| path.ends_with(end);
-        if ends("/chat/completions") && has("messages") || (ends("/completions") && has("prompt")) {
+        if ends("/completions") && (has("messages") || has("prompt")) {
             Some(Dialect::Chat)
         } else if ends("/responses") && (has("input") || has("previous_response_id") || has("prompt")) {
             Some(Dialect::Responses)
@@ -90,7 +90,7 @@ impl Dialect {
         } else if ends("/v2/chat") {
             has("messages").then_some(Dialect::Cohere)
         } else {
-            None
+            converses(body).then_some(Dialect::Chat)
         }
     }
 
@@ -128,6 +128,7 @@ impl Dialect {
         if llm.model.is_none() {
             llm.model = model_of_path(&request.path);
         }
+        llm.streamed |= STREAMS.iter().any(|word| request.path.ends_with(word));
         llm
     }
 
@@ -148,18 +149,54 @@ impl Dialect {
             Dialect::Cohere => cohere::response(&body),
         };
         llm.streamed = response.events > 0;
+        llm.refusal |= llm.stop_reason.as_deref().is_some_and(|reason| REFUSALS.contains(&reason));
         llm
     }
 }
 
-/// `/v1beta/models/gemini-2.5-pro:generateContent`, `/model/anthropic.claude…/converse`, `/deployments/gpt-5/chat/completions`.
+/// Reasons to stop that are a refusal: of the model, of a filter, of a guardrail.
+const REFUSALS: [&str; 12] = [
+    "refusal",
+    "content_filter",
+    "content_filtered",
+    "guardrail_intervened",
+    "SAFETY",
+    "PROHIBITED_CONTENT",
+    "BLOCKLIST",
+    "SPII",
+    "IMAGE_SAFETY",
+    "IMAGE_PROHIBITED_CONTENT",
+    "ERROR_TOXIC",
+    "MODEL_ARMOR",
+];
+
+/// Where the path, and not the body, asks for a stream.
+const STREAMS: [&str; 4] = ["/converse-stream", "/invoke-with-response-stream", ":streamGenerateContent", ":streamRawPredict"];
+
+/// A conversation at a path that nobody knows: a model is named, and every message has a role and something said.
+fn converses(body: &Value) -> bool {
+    const ROLES: [&str; 5] = ["system", "developer", "user", "assistant", "tool"];
+    let messages = body.get("messages").and_then(Value::as_list).unwrap_or_default();
+    let said = |message: &Value| {
+        message.get("role").and_then(Value::as_str).is_some_and(|role| ROLES.contains(&role))
+            && (message.get("content").is_some() || message.get("tool_calls").is_some())
+    };
+    body.get("model").and_then(Value::as_str).is_some() && !messages.is_empty() && messages.iter().all(said)
+}
+
+/// `/v1beta/models/gemini-2.5-pro:generateContent`, `/model/anthropic.claude-v1:0/converse`, `/deployments/gpt-5/chat/completions`.
 fn model_of_path(path: &str) -> Option<Arc<str>> {
     let mut parts = path.split('/');
     while let Some(part) = parts.next() {
-        if matches!(part, "models" | "model" | "deployments") {
-            let name = parts.next()?.split(':').next()?;
-            return (!name.is_empty()).then(|| percent_encoding::percent_decode_str(name).decode_utf8_lossy().into());
-        }
+        let name = match part {
+            // An id or an ARN, both with colons of their own.
+            "model" | "deployments" | "serving-endpoints" | "endpoints" => parts.next()?,
+            "models" | "tunedModels" => parts.next()?.split(':').next()?,
+            _ => continue,
+        };
+        // `/models/chat/completions` names none.
+        return (!matches!(name, "" | "chat" | "openapi"))
+            .then(|| percent_encoding::percent_decode_str(name).decode_utf8_lossy().into());
     }
     None
 }
@@ -189,8 +226,48 @@ fn arc(value: Option<&Value>) -> Option<Arc<str>> {
     value.and_then(Value::as_str).map(Arc::from)
 }
 
+/// A count. Some providers write whole numbers with a fraction of nothing.
 fn number(value: Option<&Value>) -> Option<u64> {
-    value.and_then(Value::as_i64).and_then(|number| u64::try_from(number).ok())
+    let Some(Value::Number(number)) = value else { return None };
+    let whole = number.as_f64();
+    let exact = number.as_i64().or_else(|| (whole.fract() == 0.0 && whole.abs() < 9e15).then_some(whole as i64));
+    exact.and_then(|number| u64::try_from(number).ok())
+}
+
+/// What a model said: the parts follow each other, as they do in a stream.
+fn spoken(content: Option<&Value>) -> String {
+    match content {
+        Some(Value::List(parts)) => {
+            parts.iter().filter_map(|part| part.as_str().or_else(|| part.get("text").and_then(Value::as_str))).collect()
+        }
+        content => text_of(content),
+    }
+}
+
+/// What a tool gave back: texts, and the texts of documents and search results in it.
+fn result_of(content: Option<&Value>) -> String {
+    let Some(content) = content else { return String::new() };
+    match content {
+        Value::Text(text) => text.to_string(),
+        Value::List(parts) => {
+            let texts: Vec<String> = parts.iter().map(|part| result_of(Some(part))).filter(|text| !text.is_empty()).collect();
+            texts.join("\n")
+        }
+        Value::Map(_) => {
+            let inside = ["text", "output", "content", "document", "source", "data", "json"].into_iter();
+            let part = inside.filter_map(|name| content.get(name)).find(|part| !matches!(part, Value::Null));
+            // Images and files in base64 are no text.
+            let encoded =
+                matches!(content.get("type").and_then(Value::as_str), Some("base64" | "image" | "input_image" | "input_file"));
+            match part.filter(|_| !encoded) {
+                Some(part) => result_of(Some(part)),
+                None if encoded || content.get("type").is_some() => String::new(),
+                None => content.to_json(),
+            }
+        }
+        Value::Null => String::new(),
+        other => other.to_json(),
+    }
 }
 
 /// The text of a content: a string, or the `text` of its parts.

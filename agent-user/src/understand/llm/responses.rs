@@ -1,7 +1,7 @@
 //! OpenAI Responses (`/v1/responses`).
 
 use super::chat::declared;
-use super::{Body, arc, arguments, call, message, number, role, some_text, text_of};
+use super::{Body, arc, arguments, call, message, number, result_of, role, some_text, text_of};
 use crate::base::Value;
 use crate::understand::{Llm, Message, Role, ToolCall, Usage};
 
@@ -32,7 +32,7 @@ fn item(item: &Value) -> Option<Message> {
             Some(read)
         }
         Some(kind) if kind.ends_with("_call_output") => {
-            let mut read = message(Role::Tool, text_of(item.get("output")));
+            let mut read = message(Role::Tool, result_of(item.get("output")));
             read.answers = arc(item.get("call_id"));
             Some(read)
         }
@@ -67,7 +67,16 @@ pub(super) fn response(body: &Body) -> Llm {
                 let kind = event.get("type").and_then(Value::as_str)?;
                 matches!(kind, "response.completed" | "response.incomplete" | "response.failed").then(|| event.get("response"))?
             });
-            last.map_or_else(|| cut(events.iter().map(|(_, event)| event)), whole)
+            let items = || cut(events.iter().map(|(_, event)| event));
+            match last.map(whole) {
+                None => items(),
+                // Some servers leave the items out of the last event: they were told one by one.
+                Some(told) if told.tool_calls.is_empty() && told.text.is_none() => {
+                    let Llm { tool_calls, results, text, refusal, .. } = items();
+                    Llm { tool_calls, results, text, refusal: refusal || told.refusal, ..told }
+                }
+                Some(told) => told,
+            }
         }
     }
 }
@@ -100,9 +109,20 @@ fn output(llm: &mut Llm, text: &mut String, item: &Value) {
             text.push_str(said.and_then(Value::as_str).unwrap_or_default());
             llm.refusal |= part.get("refusal").is_some();
         }
-    } else {
-        llm.tool_calls.extend(tool_call(item));
+    } else if let Some(call) = tool_call(item) {
+        llm.results.extend(given_back(item, &call));
+        llm.tool_calls.push(call);
     }
+}
+
+/// What a tool that the provider ran gave back: `mcp_call`, `file_search_call`, `code_interpreter_call`.
+fn given_back(item: &Value, call: &ToolCall) -> Option<Message> {
+    let content = item.get("output").or(item.get("results")).or(item.get("outputs")).filter(|_| call.remote)?;
+    let mut read = message(Role::Tool, result_of(Some(content)));
+    read.answers.clone_from(&call.id);
+    read.tool_name = Some(call.name.clone());
+    read.is_error = item.get("error").is_some_and(|error| !matches!(error, Value::Null));
+    (!read.text.expose_content().is_empty()).then_some(read)
 }
 
 /// A stream without its end: the items that were finished.

@@ -56,8 +56,9 @@ fn event(frame: &Frame) -> Option<(Arc<str>, Value)> {
     match frame {
         Frame::Sse { event, data, .. } => Some((event.clone().unwrap_or_default(), json::parse(data.expose_content()).value?)),
         Frame::EventStream { headers, payload } => {
-            let name =
-                headers.iter().find(|(name, _)| &**name == ":event-type").map_or_else(|| "".into(), |(_, value)| value.clone());
+            // A stream that fails says so in its last message.
+            let named = |(name, _): &&(Arc<str>, Arc<str>)| matches!(&**name, ":event-type" | ":exception-type" | ":error-code");
+            let name = headers.iter().find(named).map_or_else(|| "".into(), |(_, value)| value.clone());
             Some((name, json::parse(payload.expose_content()).value?))
         }
         Frame::Line(_) | Frame::Grpc(_) | Frame::WebSocket { .. } => None,

@@ -160,9 +160,67 @@ fn dialects_by_path_and_body() {
         ("/model/anthropic.claude/converse", r#"{"messages":[]}"#, Some(Dialect::Converse)),
         ("/api/chat", r#"{"model":"m","messages":[]}"#, Some(Dialect::Ollama)),
         ("/v2/chat", r#"{"messages":[]}"#, Some(Dialect::Cohere)),
+        ("/v1/agents/completions", r#"{"messages":[]}"#, Some(Dialect::Chat)),
+        ("/llm/ask", r#"{"model":"m","messages":[{"role":"user","content":"x"}]}"#, Some(Dialect::Chat)),
+        ("/inbox", r#"{"messages":[{"role":"user","content":"x"}]}"#, None),
+        ("/inbox", r#"{"model":"m","messages":[{"role":"sender","content":"x"}]}"#, None),
         ("/v1/orders", r#"{"messages":[]}"#, None),
     ] {
         let value = json::parse(body.as_bytes()).value.expect("JSON");
         assert_eq!(Dialect::of("POST", path, &value), expected, "{path}");
+    }
+}
+
+#[test]
+fn models_that_only_the_path_names() {
+    for (path, expected) in [
+        ("/model/anthropic.claude-opus-4-5-v1%3A0/converse", Some("anthropic.claude-opus-4-5-v1:0")),
+        ("/v1beta/models/gemini-2.5-pro:streamGenerateContent", Some("gemini-2.5-pro")),
+        ("/openai/deployments/desk/chat/completions", Some("desk")),
+        ("/models/chat/completions", None),
+        ("/v1/chat/completions", None),
+    ] {
+        assert_eq!(model_of_path(path).as_deref(), expected, "{path}");
+    }
+}
+
+#[test]
+fn what_tools_of_the_provider_gave_back_stands_in_the_answer() {
+    for (dialect, body, call, text) in [
+        (
+            Dialect::Responses,
+            r#"{"output":[{"type":"mcp_call","id":"m1","name":"find","arguments":"{}","output":"pay 7"}]}"#,
+            "m1",
+            "pay 7",
+        ),
+        (
+            Dialect::Anthropic,
+            r#"{"content":[{"type":"mcp_tool_use","id":"m2","name":"find","input":{}},{"type":"mcp_tool_result","tool_use_id":"m2","content":[{"type":"text","text":"pay 8"}]}]}"#,
+            "m2",
+            "pay 8",
+        ),
+    ] {
+        let llm = dialect.response(&response("application/json", body));
+        let found: Vec<_> =
+            llm.results.iter().map(|result| (result.answers.as_deref(), &**result.text.expose_content())).collect();
+        assert_eq!(found, [(Some(call), text)], "{dialect:?}");
+        assert!(llm.tool_calls[0].remote);
+    }
+}
+
+#[test]
+fn results_hold_the_texts_of_documents() {
+    for (content, expected) in [
+        (r#""plain""#, "plain"),
+        (r#"[{"type":"text","text":"a"},{"type":"text","text":"b"}]"#, "a\nb"),
+        (r#"[{"type":"document","source":{"type":"text","media_type":"text/plain","data":"inside"}}]"#, "inside"),
+        (
+            r#"[{"type":"search_result","source":"https://a.example","title":"t","content":[{"type":"text","text":"found"}]}]"#,
+            "found",
+        ),
+        (r#"[{"type":"document","document":{"data":"row"}}]"#, "row"),
+        (r#"[{"type":"image","source":{"type":"base64","data":"AAAA"}}]"#, ""),
+    ] {
+        assert_eq!(result_of(json::parse(content.as_bytes()).value.as_ref()), expected, "{content}");
     }
 }
