@@ -122,6 +122,11 @@ pub const JSONRPC_MESSAGE_BYTES: usize = 8 << 20;
 /// once; the rest is counted, not read.
 pub const JSONRPC_BATCH: usize = 1024;
 
+/// Places in paths below which words are gathered, and words gathered before the place is a variable. An agent that makes up hosts
+/// and paths fills the first: later slugs stay words, and their calls say `limit.path_places`.
+pub const PATH_PLACES: usize = 16_384;
+pub const PATH_WORDS: usize = 12;
+
 /// Actions that wait for their answer. A client that never reads answers leaves requests open; the oldest is handed on
 /// without one, and says so.
 pub const OPEN_ACTIONS: usize = 16_384;

@@ -2,19 +2,20 @@
 
 use std::sync::Arc;
 
+use super::paths::Segments;
 use super::{Http, Object};
 use crate::base::{Sensitive, Value};
 use crate::decode::{Body, Header, Request, header, json};
 use crate::reassemble::Flow;
 
-/// The address of a call, with its path generalised.
+/// The address of a call, with its path generalised by its look.
 pub(super) fn http(request: &Request, flow: &Flow) -> Http {
     Http {
         method: request.method.clone(),
         host: request.host.clone(),
         path: request.path.clone(),
         query: request.query.clone(),
-        template: Some(template(&request.path)),
+        template: Some(Segments::of(&request.path).template(&request.path)),
         scheme: request.scheme,
         peer: flow.peer.clone(),
     }
@@ -67,17 +68,8 @@ pub(super) fn form(text: &str) -> Vec<(Arc<str>, Value)> {
         .collect()
 }
 
-/// Segments that are ids become `{id}`: `/v1/orders/1001/refunds` is `/v1/orders/{id}/refunds`.
-pub(super) fn template(path: &Arc<str>) -> Arc<str> {
-    if !path.split('/').any(is_id) {
-        return path.clone();
-    }
-    let parts: Vec<&str> = path.split('/').map(|segment| if is_id(segment) { "{id}" } else { segment }).collect();
-    parts.join("/").into()
-}
-
 /// Numbers, UUIDs, hashes and mixtures (`ord_81x`, `u-1`); words and versions (`v1`, `2024-01`) are no ids.
-fn is_id(segment: &str) -> bool {
+pub(super) fn is_id(segment: &str) -> bool {
     let bytes = segment.as_bytes();
     let digits = bytes.iter().filter(|byte| byte.is_ascii_digit()).count();
     let version = || bytes.len() <= 7 && matches!(bytes, [b'v' | b'V', b'0'..=b'9', ..]);
@@ -90,14 +82,12 @@ fn is_id(segment: &str) -> bool {
     all || long || marked || digits * 3 >= bytes.len()
 }
 
-/// The last collection with an id behind it: `/users/u-1/orders/17/refunds` acts on order 17.
-pub(super) fn object(path: &str, arguments: &Value) -> Option<Object> {
-    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
-    let at = (1..parts.len()).rev().find(|at| is_id(parts[*at]) && !is_id(parts[*at - 1]));
-    if let Some(at) = at {
-        let id = percent_encoding::percent_decode_str(parts[at]).decode_utf8_lossy().into_owned();
+/// What the path names, else what an argument names.
+pub(super) fn object(path: &str, segments: &Segments<'_>, arguments: &Value) -> Option<Object> {
+    if let Some((collection, id)) = segments.last_object() {
+        let id = percent_encoding::percent_decode_str(id).decode_utf8_lossy().into_owned();
         return Some(Object {
-            kind: Some(singular(parts[at - 1]).into()),
+            kind: Some(singular(collection).into()),
             id: Some(id.into()),
             owner: owner(arguments),
             tenant: tenant(path, arguments),
@@ -153,7 +143,7 @@ fn owner(arguments: &Value) -> Option<Arc<str>> {
 fn tenant(path: &str, arguments: &Value) -> Option<Arc<str>> {
     let mut parts = path.split('/');
     while let Some(part) = parts.next() {
-        if matches!(part, "tenants" | "tenant" | "orgs" | "organizations" | "workspaces" | "accounts") {
+        if matches!(part, "tenants" | "tenant" | "orgs" | "organizations" | "workspaces") {
             return parts.next().filter(|id| !id.is_empty()).map(Arc::from);
         }
     }
@@ -189,7 +179,7 @@ mod tests {
             ("/v1/chat/completions", "/v1/chat/completions"),
             ("/files/ord_81x", "/files/{id}"),
         ] {
-            assert_eq!(&*template(&path.into()), expected);
+            assert_eq!(&*Segments::of(path).template(&path.into()), expected);
         }
     }
 
@@ -202,9 +192,9 @@ mod tests {
             ("/refund", r#"{"order_id":"77"}"#, "order", "77"),
             ("/refund", r#"{"invoiceId":8}"#, "invoice", "8"),
         ] {
-            let object = object(path, &json::parse(body.as_bytes()).value.expect("JSON")).expect(path);
+            let object = object(path, &Segments::of(path), &json::parse(body.as_bytes()).value.expect("JSON")).expect(path);
             assert_eq!((object.kind.as_deref(), object.id.as_deref()), (Some(kind), Some(id)), "{path}");
         }
-        assert_eq!(object("/health", &Value::map::<&str>([])), None);
+        assert_eq!(object("/health", &Segments::of("/health"), &Value::map::<&str>([])), None);
     }
 }

@@ -8,6 +8,7 @@ mod identity;
 mod llm;
 mod memory;
 mod ownership;
+mod paths;
 mod retry;
 mod rpc;
 mod socket;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::llm::Dialect;
 use super::ownership::Owners;
+use super::paths::{self, Paths};
 use super::retry::Retries;
 use super::rpc::{self, Protocol};
 use super::socket::{self, Said, Socket};
@@ -28,6 +29,7 @@ pub struct Understand {
     tools: HashMap<(Arc<str>, Arc<str>), Arc<str>>,
     owners: Owners,
     retries: Retries,
+    paths: Paths,
     /// Of the vocabulary, the more particular first.
     sources: Arc<[HostSources]>,
     /// Calls whose server asked the user something, until they are sent again with the answer.
@@ -68,6 +70,7 @@ impl Understand {
             tools: HashMap::new(),
             owners: Owners::default(),
             retries: Retries::default(),
+            paths: Paths::default(),
             sources: Arc::default(),
             held: BTreeMap::new(),
             sockets: BTreeMap::new(),
@@ -170,9 +173,16 @@ impl Understand {
             return self.wait(id, Open::Rpc { call, action: Box::new(action) }, out);
         }
         let arguments = api::arguments(request);
-        action.object = api::object(&request.path, arguments.expose_content());
+        let segments = self.paths.read(&request.host, &request.path, &self.hash);
+        if segments.full {
+            action.anomalies.push(paths::FULL);
+        }
+        action.object = api::object(&request.path, &segments, arguments.expose_content());
         self.know_owner(&mut action);
-        let template = api::template(&request.path);
+        let template = segments.template(&request.path);
+        if let Some(http) = &mut action.http {
+            http.template = Some(template.clone());
+        }
         action.op = Some(format!("{} {}{template}", request.method, request.host).into());
         action.effect = Some(words::effect_of_call(&request.method, &request.path).into());
         action.arg = arguments;
@@ -556,7 +566,7 @@ fn is_side_call(llm: &Llm) -> bool {
 
 fn settle(action: &mut Action, exchange: &Exchange) {
     action.incomplete.clone_from(&exchange.incomplete);
-    action.anomalies.clone_from(&exchange.anomalies);
+    action.anomalies.extend(exchange.anomalies.iter().cloned());
 }
 
 fn missing(exchange: &Exchange) -> Incomplete {
