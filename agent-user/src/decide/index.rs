@@ -108,7 +108,7 @@ impl Index {
         index.truths = truths.into_iter().map(|((slot, truth), rules)| (slot, truth, rules)).collect();
         index.present = present.into_iter().collect();
         index.trees = trees.into_iter().collect();
-        index.kind = Paths::registered("kind");
+        index.kind = paths.named("kind");
         for ((slot, whole), patterns) in texts {
             let bytes: usize = patterns.keys().map(String::len).sum();
             let kind = if bytes <= TABLE_BYTES { AhoCorasickKind::DFA } else { AhoCorasickKind::ContiguousNFA };
@@ -194,7 +194,7 @@ impl Anchors<'_> {
         // A block that learns from every answer.
         if let Some(Block::Owned { .. }) = &rule.block {
             let names = ["result", "object"];
-            return names.iter().map(|name| Some((Anchor::Present(Paths::registered(name)?), None))).collect();
+            return names.iter().map(|name| Some((Anchor::Present(self.paths.named(name)?), None))).collect();
         }
         let mut found = Vec::new();
         for (at, condition) in rule.conditions().into_iter().enumerate() {

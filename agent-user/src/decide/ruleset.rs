@@ -113,6 +113,10 @@ impl RuleSet {
     }
 
     fn compile(&mut self) {
+        // What the index asks of every event that a block learns from.
+        for name in ["result", "object"] {
+            self.paths.slot(name);
+        }
         for rule in &mut self.rules {
             let mut compiler = Compiler { paths: &mut self.paths, lists: &self.lists };
             for condition in Arc::make_mut(rule).conditions_mut() {

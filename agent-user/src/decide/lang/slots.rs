@@ -2,7 +2,6 @@
 
 use std::cell::{Cell, OnceCell};
 use std::collections::HashMap;
-use std::sync::LazyLock;
 
 use super::fields::FIELDS;
 use crate::base::Value;
@@ -12,40 +11,56 @@ use crate::decide::Event;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Slot(u32);
 
-/// Paths below `arg` and `result` that are remembered once read; further ones are looked up each time.
-const OWN_PATHS: usize = 256;
+/// Paths that are remembered once read; further ones are looked up each time.
+const REMEMBERED: usize = 384;
 
-/// The numbers of paths: those of the registry, then those below `arg` and `result` in the order in which rules name them.
+/// The numbers of paths, in the order in which rules name them.
 #[derive(Clone, Debug, Default)]
 pub struct Paths {
-    own: Vec<Vec<Box<str>>>,
+    all: Vec<Path>,
     names: Vec<Box<str>>,
-    known: HashMap<Box<str>, u32>,
+    known: HashMap<Box<str>, Slot>,
 }
 
-static REGISTRY: LazyLock<HashMap<&'static str, u32>> =
-    LazyLock::new(|| FIELDS.iter().zip(0..).map(|((name, _), at)| (*name, at)).collect());
+#[derive(Clone, Debug)]
+enum Path {
+    /// Of the registry: a group, and what is asked of it.
+    Field(&'static str, Option<&'static str>),
+    /// Below `arg` and `result`.
+    Own(Vec<Box<str>>),
+}
+
+impl Path {
+    fn new(path: &str) -> Path {
+        match FIELDS.iter().find(|(name, _)| *name == path) {
+            Some((name, _)) => match name.split_once('.') {
+                None => Path::Field(name, None),
+                Some((group, below)) => Path::Field(group, Some(below)),
+            },
+            None => Path::Own(path.split('.').map(Box::from).collect()),
+        }
+    }
+}
 
 impl Paths {
     pub fn slot(&mut self, path: &str) -> Slot {
-        if let Some(at) = REGISTRY.get(path).or_else(|| self.known.get(path)) {
-            return Slot(*at);
+        if let Some(slot) = self.named(path) {
+            return slot;
         }
-        let at = u32::try_from(FIELDS.len() + self.own.len()).unwrap_or(u32::MAX);
-        self.own.push(path.split('.').map(Box::from).collect());
+        let slot = Slot(u32::try_from(self.all.len()).unwrap_or(u32::MAX));
+        self.all.push(Path::new(path));
         self.names.push(path.into());
-        self.known.insert(path.into(), at);
-        Slot(at)
+        self.known.insert(path.into(), slot);
+        slot
     }
 
-    /// The number of a name of the registry.
-    pub fn registered(name: &str) -> Option<Slot> {
-        REGISTRY.get(name).map(|at| Slot(*at))
+    /// The number of a path that some rule names.
+    pub fn named(&self, path: &str) -> Option<Slot> {
+        self.known.get(path).copied()
     }
 
     pub fn name(&self, slot: Slot) -> &str {
-        let at = slot.0 as usize;
-        FIELDS.get(at).map_or_else(|| &*self.names[at - FIELDS.len()], |(name, _)| name)
+        &self.names[slot.0 as usize]
     }
 }
 
@@ -85,9 +100,7 @@ pub struct Slots<'e> {
 
 impl<'e> Slots<'e> {
     pub fn new(event: &'e Event<'e>, paths: &'e Paths) -> Slots<'e> {
-        let count = FIELDS.len() + paths.own.len().min(OWN_PATHS);
-        let mut facts = Vec::with_capacity(count);
-        facts.resize_with(count, || Cell::new(Fact::Unread));
+        let facts = vec![const { Cell::new(Fact::Unread) }; paths.all.len().min(REMEMBERED)];
         Slots { event, paths, facts, argument: OnceCell::new(), answer: OnceCell::new() }
     }
 
@@ -111,17 +124,15 @@ impl<'e> Slots<'e> {
 
     #[cold]
     fn find(&self, slot: Slot) -> Fact<'e> {
-        let at = slot.0 as usize;
-        if let Some((name, _)) = FIELDS.get(at) {
-            return match name.split_once('.') {
-                None => self.event.fact(name, None),
-                Some((group, below)) => self.event.fact(group, Some(below)),
-            };
+        match &self.paths.all[slot.0 as usize] {
+            Path::Field(group, below) => self.event.fact(group, *below),
+            Path::Own(parts) => {
+                let mut parts = parts.iter();
+                let first = parts.next().and_then(|name| self.event.get(name));
+                let found = first.and_then(|first| parts.try_fold(first, |value, part| value.get(part)));
+                found.map_or(Fact::Absent, Fact::from)
+            }
         }
-        let mut parts = self.paths.own[at - FIELDS.len()].iter();
-        let first = parts.next().and_then(|name| self.event.get(name));
-        let found = first.and_then(|first| parts.try_fold(first, |value, part| value.get(part)));
-        found.map_or(Fact::Absent, Fact::from)
     }
 
     /// `text(arg)` and `text(result)`, made once.

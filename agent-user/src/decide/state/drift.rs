@@ -1,5 +1,6 @@
 //! `drift`: what a key was like until now, and what is new, changed or rare.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -36,31 +37,37 @@ impl Memory {
         most: usize,
         moment: &Moment<'_>,
     ) -> Verdict {
-        let mut items: Vec<String> = match value {
+        let mut items: Vec<Cow<'_, str>> = match value {
             Value::List(items) => items.iter().map(text).collect(),
             single => vec![text(single)],
         };
         items.sort_unstable();
         items.dedup();
-        let hashes: Vec<u64> = items.iter().map(|item| moment.part_hash(&Value::text(item.as_str()))).collect();
-        let (now, shown) = (moment.now, items.join(" "));
-        let known = self.keys.contains_key(&key);
+        let hashes: Vec<u64> = items.iter().map(|item| moment.text_hash(item)).collect();
+        let shown = if let [one] = &items[..] { one.clone() } else { items.join(" ").into() };
+        let now = moment.now;
+        let mut known = true;
         let fresh = || {
+            known = false;
             let seen = hashes.iter().map(|hash| (*hash, 0)).collect();
-            Cell::Baseline(Box::new(Baseline { since: now, last: shown.clone(), seen, total: 0 }))
+            Cell::Baseline(Box::new(Baseline { since: now, last: shown.to_string(), seen, total: 0 }))
         };
         let Cell::Baseline(baseline) = self.cell(key, most, fresh) else { return None };
         let learning = now.since(baseline.since) < learn;
-        let before = std::mem::replace(&mut baseline.last, shown.clone());
+        let changed = baseline.last != *shown;
         let mut odd = Vec::new();
         for (item, hash) in items.iter().zip(&hashes) {
             let (new, rare) = baseline.take(*hash);
             if matches!(alert, Drift::New) && new || matches!(alert, Drift::Rare) && rare {
-                odd.push(Value::text(item.as_str()));
+                odd.push(Value::text(&**item));
             }
         }
-        let fires = known && !learning && if matches!(alert, Drift::Changed) { before != shown } else { !odd.is_empty() };
-        fires.then(|| Value::map([("before", Value::text(before)), ("now", Value::text(shown)), ("odd", Value::list(odd))]))
+        let fires = known && !learning && if matches!(alert, Drift::Changed) { changed } else { !odd.is_empty() };
+        let before = changed.then(|| std::mem::replace(&mut baseline.last, shown.to_string()));
+        fires.then(|| {
+            let before = Value::text(before.as_deref().unwrap_or(&shown));
+            Value::map([("before", before), ("now", Value::text(&*shown)), ("odd", Value::list(odd))])
+        })
     }
 }
 
@@ -82,10 +89,10 @@ impl Baseline {
     }
 }
 
-fn text(value: &Value) -> String {
+fn text(value: &Value) -> Cow<'_, str> {
     match value {
-        Value::Number(number) => format!("{}", number.as_f64()),
-        Value::Map(_) => value.get("id").or(value.get("name")).map_or_else(|| value.to_json(), plain),
+        Value::Number(number) => format!("{}", number.as_f64()).into(),
+        Value::Map(_) => value.get("id").or(value.get("name")).map_or_else(|| value.to_json().into(), plain),
         other => plain(other),
     }
 }

@@ -3,6 +3,7 @@
 //! Only keyed fingerprints are kept: of whole values, and of passages of long texts (winnowing). Short values give false positives,
 //! paraphrase by a model defeats it.
 
+use std::hash::BuildHasherDefault;
 use std::io::Read;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use super::{Cell, Memory, Moment, PER_KEY, Verdict, observed, since};
+use crate::base::secret::Itself;
 use crate::base::{KeyedHash, Timestamp, Value};
 use crate::decide::Event;
 use crate::decide::pack::{Condition, Match, Rule};
@@ -31,10 +33,12 @@ pub(super) struct Flow<'a> {
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Prints {
     #[serde(with = "indexmap::map::serde_seq")]
-    values: IndexMap<u64, Seen>,
+    values: ByPrint<Seen>,
     #[serde(with = "indexmap::map::serde_seq")]
-    passages: IndexMap<u64, Seen>,
+    passages: ByPrint<Seen>,
 }
+
+type ByPrint<V> = IndexMap<u64, V, BuildHasherDefault<Itself>>;
 
 /// When a fingerprint was last seen, and the value that it is a part of: a value that is found by several parts counts once.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -45,7 +49,7 @@ struct Seen {
 
 /// In how many workflows a value was seen: what everybody says proves nothing.
 #[derive(Debug, Default)]
-pub(super) struct Common(IndexMap<u64, (u128, u8)>);
+pub(super) struct Common(ByPrint<(u128, u8)>);
 
 /// Workflows after which a value is common.
 const COMMON: u8 = 8;
@@ -131,7 +135,7 @@ fn told<'e>(event: &'e Event<'_>) -> Option<&'e Value> {
     event.get("arg").filter(|_| entered || !makes)
 }
 
-fn remember(known: &mut IndexMap<u64, Seen>, prints: IndexMap<u64, Seen>) {
+fn remember(known: &mut ByPrint<Seen>, prints: ByPrint<Seen>) {
     known.extend(prints);
     while known.len() > PER_KEY {
         known.swap_remove_index(0);

@@ -9,6 +9,7 @@ mod flow;
 mod owned;
 mod window;
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
@@ -115,9 +116,9 @@ impl Moment<'_> {
         !matches!(self.value(name), Fact::Absent | Fact::Unread | Fact::Null)
     }
 
-    fn part_hash(&self, value: &Value) -> u64 {
+    fn text_hash(&self, text: &str) -> u64 {
         let mut hasher = self.hash.hasher();
-        add_part(&mut hasher, value);
+        add_text(&mut hasher, text);
         hasher.finish128().h1
     }
 
@@ -175,8 +176,8 @@ fn add_number(hasher: &mut impl Hasher, number: f64) {
     hasher.write_u8(0xff);
 }
 
-fn plain(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_json(), str::to_owned)
+fn plain(value: &Value) -> Cow<'_, str> {
+    value.as_str().map_or_else(|| value.to_json().into(), Cow::Borrowed)
 }
 
 /// What a block says of a moment: a violation with what was observed.

@@ -158,7 +158,7 @@ fn targets(value: &Value, target: &Target) -> Vec<String> {
             })
             .collect();
     }
-    found.into_iter().map(plain).collect()
+    found.into_iter().map(|value| plain(value).into_owned()).collect()
 }
 
 /// Objects of an answer with id and owner, wherever they stand.
@@ -174,7 +174,11 @@ fn collect(value: &Value, kind: &str, owners: &[&str], out: &mut Vec<Shown>, dep
             let scalar = |value: &&Value| matches!(value, Value::Text(_) | Value::Number(_));
             if let Some(id) = value.get("id").or(value.get(&own)).filter(scalar) {
                 let owner = owners.iter().find_map(|name| value.get(name)).filter(scalar);
-                out.push(Shown { kind: kind.to_owned(), id: plain(id), owner: owner.map(plain) });
+                out.push(Shown {
+                    kind: kind.to_owned(),
+                    id: plain(id).into_owned(),
+                    owner: owner.map(|owner| plain(owner).into_owned()),
+                });
             }
             entries.iter().for_each(|(_, nested)| collect(nested, kind, owners, out, depth + 1));
         }
