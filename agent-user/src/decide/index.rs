@@ -6,11 +6,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use aho_corasick::{AhoCorasick, AhoCorasickBuilder, AhoCorasickKind, MatchKind};
 use regex_syntax::hir::{Class, Hir, HirKind};
 
 use super::lang::{Fact, Function, Node, Paths, Slot, Slots};
 use super::pack::{Block, Mode, Rule};
+use super::search::Search;
 use crate::base::Value;
 
 /// One thing without which a condition cannot hold.
@@ -40,9 +40,6 @@ const ALTERNATIVES: usize = 256;
 /// Shorter texts stand everywhere.
 const SHORTEST: usize = 3;
 
-/// Automata of this many bytes of patterns are compiled to tables.
-const TABLE_BYTES: usize = 64 << 10;
-
 #[derive(Clone, Debug, Default)]
 pub(super) struct Index {
     always: Vec<u32>,
@@ -58,7 +55,7 @@ pub(super) struct Index {
 struct Haystack {
     slot: Slot,
     whole: bool,
-    automaton: AhoCorasick,
+    search: Search,
     /// Rules of each pattern.
     rules: Vec<Vec<u32>>,
     /// Kinds of events that its rules speak of; `None` when one speaks of all.
@@ -110,15 +107,12 @@ impl Index {
         index.trees = trees.into_iter().collect();
         index.kind = paths.named("kind");
         for ((slot, whole), patterns) in texts {
-            let bytes: usize = patterns.keys().map(String::len).sum();
-            let kind = if bytes <= TABLE_BYTES { AhoCorasickKind::DFA } else { AhoCorasickKind::ContiguousNFA };
-            let mut builder = AhoCorasickBuilder::new();
-            builder.ascii_case_insensitive(true).match_kind(MatchKind::Standard).kind(Some(kind)).prefilter(false);
-            match builder.build(patterns.keys()) {
-                Ok(automaton) => index.texts.push(Haystack {
+            let words: Vec<&str> = patterns.keys().map(String::as_str).collect();
+            match Search::new(&words) {
+                Ok(search) => index.texts.push(Haystack {
                     slot,
                     whole,
-                    automaton,
+                    search,
                     rules: patterns.into_values().collect(),
                     kinds: kinds.remove(&(slot, whole)).flatten(),
                 }),
@@ -178,9 +172,7 @@ impl Haystack {
             _ => None,
         };
         let Some(text) = text else { return };
-        for hit in self.automaton.find_overlapping_iter(text) {
-            out.extend_from_slice(&self.rules[hit.pattern().as_usize()]);
-        }
+        self.search.each(text, &mut |pattern| out.extend_from_slice(&self.rules[pattern]));
     }
 }
 

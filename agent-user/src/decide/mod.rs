@@ -10,6 +10,7 @@ mod index;
 pub mod lang;
 pub mod pack;
 mod ruleset;
+mod search;
 mod state;
 mod step;
 pub mod trial;
