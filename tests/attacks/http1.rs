@@ -114,12 +114,12 @@ pub fn attacks() -> Vec<Attack> {
         ),
         attack(
             "a body without end",
-            "body_over_limit",
+            "limit.body_bytes",
             say(Out, GET).chain(say(In, response("X: y"))).chain(flood(In, 12 * MIB / 4096, [b'x'; 4096])),
         ),
         attack(
             "a request body without end",
-            "body_over_limit",
+            "limit.body_bytes",
             say(Out, request("Transfer-Encoding: chunked")).chain(flood(
                 Out,
                 12 * MIB / 4096,

@@ -39,7 +39,7 @@ pub fn attacks() -> Vec<Attack> {
         ),
         attack(
             "a message without end",
-            "body_over_limit",
+            "limit.body_bytes",
             socket("").chain(say(In, b"\x82\x7f\0\0\0\x01\0\0\0\0")).chain(flood(In, 12 * MIB / 4096, [b'x'; 4096])),
         ),
         attack(

@@ -19,6 +19,8 @@ use super::{Body, Frame, Header, eventstream, grpc, json, ndjson, note};
 
 /// The coded bytes ended before their stream did.
 pub(crate) const CONTENT_CUT: Incomplete = Incomplete::new("content_truncated");
+/// More than is kept of one body, or of all that are open: the rest is counted and hashed.
+pub(crate) const LIMIT_BODY: Anomaly = Anomaly::new("limit.body_bytes");
 /// Too many bombs on this connection: bodies are no longer decoded.
 pub(crate) const LIMIT_BOMBS: Anomaly = Anomaly::new("limit.bombs");
 
@@ -76,7 +78,16 @@ impl Assembled {
     }
 }
 
+fn media_type(headers: &[Header]) -> &[u8] {
+    let content_type = super::header(headers, "content-type").unwrap_or_default();
+    content_type.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii()
+}
+
 /// RFC 8259, RFC 6839.
+pub(crate) fn says_json(headers: &[Header]) -> bool {
+    is_json(media_type(headers))
+}
+
 fn is_json(media_type: &[u8]) -> bool {
     let media_type = media_type.to_ascii_lowercase();
     media_type == b"application/json" || media_type == b"text/json" || media_type.ends_with(b"+json")
@@ -95,8 +106,7 @@ enum Framing {
 
 impl Framing {
     fn of(headers: &[Header]) -> Framing {
-        let content_type = super::header(headers, "content-type").unwrap_or_default();
-        let media_type = content_type.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
+        let media_type = media_type(headers);
         if media_type.eq_ignore_ascii_case(b"text/event-stream") {
             Framing::Sse(Box::default())
         } else if ndjson::is_ndjson(media_type) {
@@ -372,6 +382,7 @@ impl Plain {
         let complete = self.incomplete.is_empty() && !self.cut;
         if self.kept.over {
             note(&mut self.incomplete, Incomplete::BODY_OVER_LIMIT);
+            note(&mut self.anomalies, LIMIT_BODY);
         }
         let mut json = None;
         let kept = Sensitive::new(self.kept.finish());

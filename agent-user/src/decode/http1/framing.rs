@@ -5,7 +5,7 @@
 
 use crate::base::Anomaly;
 use crate::decode::coding::Coding;
-use crate::decode::{Header, note};
+use crate::decode::{Header, body, json, note};
 
 use super::head::trim;
 
@@ -60,7 +60,15 @@ pub(super) fn of_request(headers: &[Header], is_http10: bool, connect: bool) -> 
         // RFC 9112 section 6.3 rule 7: a request without a readable length has no body.
         plan.framing = Framing::None;
     }
+    note_empty_json(&mut plan, headers);
     plan
+}
+
+/// A length of 0 where the type announces a JSON text.
+fn note_empty_json(plan: &mut Plan, headers: &[Header]) {
+    if plan.framing == Framing::Length(0) && body::says_json(headers) {
+        note(&mut plan.anomalies, json::EMPTY);
+    }
 }
 
 pub(super) fn of_response(headers: &[Header], is_http10: bool, status: u16, answers: Answers) -> Plan {
@@ -73,6 +81,10 @@ pub(super) fn of_response(headers: &[Header], is_http10: bool, status: u16, answ
             note(&mut plan.anomalies, LENGTH_WITHOUT_BODY);
         }
         plan.framing = Framing::None;
+    }
+    // Other answers promise no content.
+    if status == 200 {
+        note_empty_json(&mut plan, headers);
     }
     plan
 }

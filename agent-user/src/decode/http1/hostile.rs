@@ -124,6 +124,7 @@ fn limits_are_named_and_neighbours_do_not_notice() {
     let last = exchanges(&said).next().expect("one exchange");
     assert_eq!(last.response.as_ref().map(|response| response.body.len), Some(BODY_KEPT as u64 + 1));
     assert_eq!(last.incomplete, [Incomplete::BODY_OVER_LIMIT]);
+    assert_eq!(last.anomalies, [crate::decode::body::LIMIT_BODY]);
 }
 
 #[test]

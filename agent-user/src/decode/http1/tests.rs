@@ -234,6 +234,7 @@ fn two_readers_may_disagree() {
             "hi",
             "[hi] 200 [ok] ~http1.ambiguous_conflicting_length ~http1.other_reading:request_length=7",
         ),
+        ("Content-Type: application/json\r\nContent-Length: 0", "", "200 [ok] ~json.empty"),
         ("Content-Length: 2, 2", "hi", "[hi] 200 [ok] ~http1.ambiguous_duplicate_length"),
         ("Content-Length: +2", "hi", "[hi] 200 [ok] ~http1.ambiguous_length_value"),
         ("Content-Length: 0x2", "", "200 [ok] ~http1.ambiguous_length_value"),

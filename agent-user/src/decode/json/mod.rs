@@ -35,12 +35,17 @@ pub const LONE_SURROGATE: Anomaly = Anomaly::new("json.lone_surrogate");
 /// A byte order mark before the text; some readers refuse it (RFC 8259 section 8.1).
 pub const BYTE_ORDER_MARK: Anomaly = Anomaly::new("json.byte_order_mark");
 pub const INVALID: Anomaly = Anomaly::new("json.invalid");
+/// No text at all where one was announced: some readers refuse it, some take it for null or an empty object.
+pub const EMPTY: Anomaly = Anomaly::new("json.empty");
 pub const LIMIT_DEPTH: Anomaly = Anomaly::new("limit.json_depth");
 pub const LIMIT_KEYS: Anomaly = Anomaly::new("limit.json_keys");
 /// A string longer than [`JSON_STRING`]. It is read all the same: pictures come like this, and the body has a bound of its own.
 pub const LIMIT_STRING: Anomaly = Anomaly::new("limit.json_string");
 
 pub fn parse(text: &[u8]) -> Parsed {
+    if text.is_empty() {
+        return Parsed { value: None, anomalies: vec![EMPTY] };
+    }
     let mut odd = Vec::new();
     match std::str::from_utf8(text) {
         Ok(text) => read(text, odd),
@@ -489,8 +494,8 @@ mod tests {
         check(" { \"a\" :\t[ 1 ,\r\n2 ] } ", r#"{"a":[1,2]}"#, &[]);
         check(r#""\"\\\/\b\f\n\r\t\u0041""#, r#""\"\\/\u0008\u000c\n\r\tA""#, &[]);
         check(r#""\u00e9\n\ud83d\ude00\/""#, "\"\u{e9}\\n\u{1f600}/\"", &[]);
+        check("", "-", &["json.empty"]);
         for text in [
-            "",
             " ",
             "nul",
             "[1,]",

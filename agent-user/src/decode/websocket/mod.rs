@@ -351,6 +351,7 @@ impl Side {
             // Each one counts: this is content, not framing.
             out.anomaly(at.dir, at.ts, INVALID_UTF8, assembled.body.len);
         }
+        assembled.anomalies.into_iter().for_each(|anomaly| self.say(anomaly, at, out));
         let frame = Frame::WebSocket { opcode: message.opcode, body: assembled.body, incomplete: assembled.incomplete };
         out.frame(at.id, at.dir, at.ts, frame);
     }
