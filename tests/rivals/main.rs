@@ -33,6 +33,8 @@ fn main() {
 
 /// Seconds that this thread was on a CPU: neighbours on a shared machine do not count.
 fn spent() -> f64 {
+    // The kernel brings the number up to date at its ticks, and when a thread gives way.
+    std::thread::yield_now();
     let stat = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux");
     let nanoseconds: f64 = stat.split(' ').next().and_then(|first| first.parse().ok()).expect("as the kernel documents it");
     nanoseconds / 1e9

@@ -117,23 +117,17 @@ impl Conversation {
     }
 
     /// The decision that an effect follows from, with the reason and how sure that is.
-    pub(super) fn cause_of(&self, action: &Action) -> Option<(usize, Cause)> {
-        let mut text = BTreeSet::new();
-        leaves(action.arg.expose_content(), &mut text);
-        let place = action.http.as_ref().map(|http| http.path.to_lowercase()).unwrap_or_default();
-        let command =
-            action.system.as_ref().map(|effect| effect.argv.expose_content().join(" ").to_lowercase()).unwrap_or_default();
-        let own = action.tool.as_ref().map(|tool| words(&tool.name)).unwrap_or_default();
-        let op = words(action.op.as_deref().unwrap_or_default());
+    pub(super) fn cause_of(&self, effect: &Sought<'_>) -> Option<(usize, Cause)> {
+        let Sought { action, text, place, command, own, op } = effect;
         let open: Vec<usize> = (0..self.decisions.len()).filter(|at| self.is_open(*at, action)).collect();
         let scored = open.iter().map(|at| {
             let decision = &self.decisions[*at];
             let shared = decision
                 .values
                 .iter()
-                .filter(|value| text.contains(*value) || holds(&place, value) || holds(&command, value))
+                .filter(|value| text.contains(*value) || holds(place, value) || holds(command, value))
                 .count();
-            let same_name = !own.is_empty() && decision.words.ends_with(&own);
+            let same_name = !own.is_empty() && decision.words.ends_with(own);
             let similar = decision.words.iter().filter(|word| op.iter().any(|other| alike(word, other))).count();
             let (why, confidence) = match (same_name, shared, similar) {
                 (true, 1.., _) => ("same_arguments", 0.99),
@@ -163,6 +157,32 @@ impl Conversation {
         const LONGEST: std::time::Duration = std::time::Duration::from_secs(600);
         let decision = &self.decisions[at];
         !decision.answered && action.time.since(decision.at) < LONGEST && action.id != decision.action
+    }
+}
+
+/// An effect as it is compared with decisions: taken apart once, however many conversations are asked.
+pub(super) struct Sought<'a> {
+    action: &'a Action,
+    text: BTreeSet<String>,
+    place: String,
+    command: String,
+    own: Vec<String>,
+    op: Vec<String>,
+}
+
+impl Sought<'_> {
+    pub(super) fn new(action: &Action) -> Sought<'_> {
+        let mut text = BTreeSet::new();
+        leaves(action.arg.expose_content(), &mut text);
+        let argv = action.system.as_ref().map(|effect| effect.argv.expose_content().join(" ").to_lowercase());
+        Sought {
+            action,
+            text,
+            place: action.http.as_ref().map(|http| http.path.to_lowercase()).unwrap_or_default(),
+            command: argv.unwrap_or_default(),
+            own: action.tool.as_ref().map(|tool| words(&tool.name)).unwrap_or_default(),
+            op: words(action.op.as_deref().unwrap_or_default()),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::conversation::Sought;
 use super::index::ConversationId;
 use super::stage::{Correlate, Started, nothing};
 use super::{Cause, Correlated, Step, WorkflowId};
@@ -138,9 +139,10 @@ impl Correlate {
             return None;
         }
         let busy = self.busy.get(&agent)?;
+        let effect = Sought::new(action);
         let found = busy.iter().rev().take(LOOKED_AT).filter_map(|id| {
             let conversation = self.conversations.get(id)?;
-            let (at, cause) = conversation.cause_of(action)?;
+            let (at, cause) = conversation.cause_of(&effect)?;
             Some((conversation.decisions[at].at, *id, at, cause, conversation.workflow))
         });
         let mut several = 0;
