@@ -196,7 +196,7 @@ fn heads() -> Vec<(bool, Bytes)> {
              Cf-Cache-Status: DYNAMIC\r\nServer: cloudflare\r\nContent-Encoding: gzip\r\n\r\n"
         )
     };
-    (0..200).flat_map(|number| [(false, request(number).into()), (true, response(number).into())]).collect()
+    (1..=200).flat_map(|number| [(false, request(number).into()), (true, response(number).into())]).collect()
 }
 
 fn read_head(reader: &mut Heads, (is_response, head): &(bool, Bytes)) -> usize {
