@@ -2,12 +2,13 @@
 
 use std::io::Write;
 
-use crate::base::limits::{BODY_KEPT, CHUNK_LINE, EXPANSION_FREE, HEAD_BYTES};
-use crate::base::{ConnId, FlowId, ProcessKey};
+use crate::base::limits::{BODY_KEPT, CHUNK_LINE, EXPANSION_FREE, HEAD_BYTES, INTERIM_ANSWERS};
+use crate::base::{ConnId, FlowId, ProcessKey, Sensitive};
 use crate::capture::Source;
-use crate::decode::{Decode, Exchange, Flow};
+use crate::decode::{Decode, Exchange, Flow, HttpEvent};
 use crate::reassemble::StreamEvent;
 
+use super::heads::{LIMIT_HEAD, LIMIT_INTERIM};
 use super::*;
 
 const GET: &[u8] = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n";

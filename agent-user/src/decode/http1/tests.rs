@@ -5,11 +5,12 @@ use std::fmt::Write;
 use sha2::{Digest, Sha256};
 
 use crate::base::limits::{HEAD_BYTES, HEAD_FIELDS, OPEN_EXCHANGES};
-use crate::base::{ConnId, FlowId, ProcessKey};
+use crate::base::{ConnId, FlowId, ProcessKey, Sensitive};
 use crate::capture::Source;
-use crate::decode::{Body, Decode, Exchange, Flow};
+use crate::decode::{Body, Decode, Exchange, Flow, HttpEvent};
 use crate::reassemble::StreamEvent;
 
+use super::heads::LIMIT_EXCHANGES;
 use super::*;
 
 /// One event on the connection: bytes of the client (`>`) or of the server (`<`), a hole, or the close.
