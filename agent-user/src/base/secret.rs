@@ -74,6 +74,7 @@ impl fmt::Debug for KeyedHash {
 /// What is known by its fingerprint. Nobody without the key can choose one, so it is its own hash.
 pub type Prints<V> = HashMap<u64, V, BuildHasherDefault<Itself>>;
 
+/// Hashes a fingerprint, of either width, to itself.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Itself(u64);
 
@@ -88,5 +89,9 @@ impl Hasher for Itself {
 
     fn write_u64(&mut self, print: u64) {
         self.0 = print;
+    }
+
+    fn write_u128(&mut self, print: u128) {
+        self.0 = print as u64;
     }
 }

@@ -23,6 +23,7 @@ use super::event::Event;
 use super::lang::{Absent, Context, Fact, Slots, evaluate, is_entity};
 use super::pack::{Block, Condition, Rule};
 use super::ruleset::RuleSet;
+use crate::base::secret::Itself;
 use crate::base::{ActionId, KeyedHash, Timestamp, Value};
 use crate::correlate::WorkflowId;
 use window::{Distinct, Ring, Window};
@@ -187,7 +188,7 @@ pub(super) type Verdict = Option<Value>;
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Memory {
     #[serde(with = "indexmap::map::serde_seq")]
-    keys: IndexMap<u128, Kept, BuildHasherDefault<Hashed>>,
+    keys: IndexMap<u128, Kept, BuildHasherDefault<Itself>>,
     /// Where the search for a key to give up goes on.
     hand: usize,
     /// Keys given up for others.
@@ -198,24 +199,6 @@ pub(super) struct Memory {
     voids: chain::Voids,
     #[serde(skip)]
     common: flow::Common,
-}
-
-/// Keys are hashes already.
-#[derive(Debug, Default)]
-struct Hashed(u64);
-
-impl Hasher for Hashed {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
-    }
-
-    fn write_u128(&mut self, key: u128) {
-        self.0 = key as u64;
-    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
