@@ -1,5 +1,6 @@
 //! A small JSON-like value that keeps what policy needs: number text as sent, key order, duplicate keys.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// A value read from a message. Cheap to clone.
@@ -62,6 +63,11 @@ impl Value {
     /// A length or a counter; one that does not fit is [`i64::MAX`].
     pub fn count(number: impl TryInto<i64>) -> Value {
         Value::int(number.try_into().unwrap_or(i64::MAX))
+    }
+
+    /// A text as it is, anything else as JSON.
+    pub fn plain(&self) -> Cow<'_, str> {
+        self.as_str().map_or_else(|| self.to_json().into(), Cow::Borrowed)
     }
 
     pub fn map<K: Into<Arc<str>>>(entries: impl IntoIterator<Item = (K, Value)>) -> Value {

@@ -11,7 +11,7 @@ use super::index::{ConversationId, Index, Key, Prints, link, print_of_answer, te
 use super::tree::Tree;
 use super::{Cause, Correlated, Influence, Proc, Step, Workflow, WorkflowId};
 use crate::base::limits::{CONVERSATIONS, FINGERPRINTS_TOTAL, OPEN_ACTIONS, WORKFLOW_STEPS};
-use crate::base::{ActionId, ExchangeId, KeyedHash, ProcessKey, Sensitive, Timestamp, Value};
+use crate::base::{ActionId, ExchangeId, KeyedHash, ProcessKey, Sensitive, Timestamp};
 use crate::understand::{Action, Claim, Draft, Kind, Llm, Role};
 
 /// A workflow in which nothing happens for this long is over.
@@ -433,11 +433,7 @@ impl Correlate {
         {
             let before = known.memory.size();
             let tool = action.tool.as_ref().map(|tool| &tool.name);
-            let content = match result.expose_content() {
-                Value::Text(text) => text.to_string(),
-                other => other.to_json(),
-            };
-            known.memory.tool(&content, tool, None, Some(action.id));
+            known.memory.tool(&result.expose_content().plain(), tool, None, Some(action.id));
             self.remembered += known.memory.size().saturating_sub(before);
         }
         self.tool_result(action, pending.map(|pending| (pending.workflow, conversation)), out);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Cell, Memory, Moment, Verdict, plain};
+use super::{Cell, Memory, Moment, Verdict};
 use crate::base::{Timestamp, Value};
 use crate::decide::pack::Drift;
 
@@ -92,7 +92,7 @@ impl Baseline {
 fn text(value: &Value) -> Cow<'_, str> {
     match value {
         Value::Number(number) => format!("{}", number.as_f64()).into(),
-        Value::Map(_) => value.get("id").or(value.get("name")).map_or_else(|| value.to_json().into(), plain),
-        other => plain(other),
+        Value::Map(_) => value.get("id").or(value.get("name")).unwrap_or(value).plain(),
+        other => other.plain(),
     }
 }

@@ -9,7 +9,6 @@ mod flow;
 mod owned;
 mod window;
 
-use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
@@ -175,10 +174,6 @@ fn add_number(hasher: &mut impl Hasher, number: f64) {
     hasher.write_u8(2);
     hasher.write_u64((number + 0.0).to_bits());
     hasher.write_u8(0xff);
-}
-
-fn plain(value: &Value) -> Cow<'_, str> {
-    value.as_str().map_or_else(|| value.to_json().into(), Cow::Borrowed)
 }
 
 /// What a block says of a moment: a violation with what was observed.

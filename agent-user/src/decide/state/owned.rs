@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use siphasher::sip128::Hasher128;
 
-use super::{Cell, Memory, Moment, Verdict, plain, since};
+use super::{Cell, Memory, Moment, Verdict, since};
 use crate::base::{Timestamp, Value};
 use crate::decide::pack::{Rule, Source, Target};
 use crate::decide::ruleset::RuleSet;
@@ -158,7 +158,7 @@ fn targets(value: &Value, target: &Target) -> Vec<String> {
             })
             .collect();
     }
-    found.into_iter().map(|value| plain(value).into_owned()).collect()
+    found.into_iter().map(|value| value.plain().into_owned()).collect()
 }
 
 /// Objects of an answer with id and owner, wherever they stand.
@@ -176,8 +176,8 @@ fn collect(value: &Value, kind: &str, owners: &[&str], out: &mut Vec<Shown>, dep
                 let owner = owners.iter().find_map(|name| value.get(name)).filter(scalar);
                 out.push(Shown {
                     kind: kind.to_owned(),
-                    id: plain(id).into_owned(),
-                    owner: owner.map(|owner| plain(owner).into_owned()),
+                    id: id.plain().into_owned(),
+                    owner: owner.map(|owner| owner.plain().into_owned()),
                 });
             }
             entries.iter().for_each(|(_, nested)| collect(nested, kind, owners, out, depth + 1));
