@@ -2,20 +2,19 @@
 
 use std::sync::Arc;
 
-use super::paths::Segments;
 use super::{Http, Object};
 use crate::base::{Sensitive, Value};
 use crate::decode::{Body, Header, Request, header, json};
 use crate::reassemble::Flow;
 
-/// The address of a call, with its path generalised by its look.
-pub(super) fn http(request: &Request, flow: &Flow) -> Http {
+/// The address of a call; `template` is its path, generalised.
+pub(super) fn http(request: &Request, flow: &Flow, template: Arc<str>) -> Http {
     Http {
         method: request.method.clone(),
         host: request.host.clone(),
         path: request.path.clone(),
         query: request.query.clone(),
-        template: Some(Segments::of(&request.path).template(&request.path)),
+        template: Some(template),
         scheme: request.scheme,
         peer: flow.peer.clone(),
     }
@@ -82,9 +81,9 @@ pub(super) fn is_id(segment: &str) -> bool {
     all || long || marked || digits * 3 >= bytes.len()
 }
 
-/// What the path names, else what an argument names.
-pub(super) fn object(path: &str, segments: &Segments<'_>, arguments: &Value) -> Option<Object> {
-    if let Some((collection, id)) = segments.last_object() {
+/// What the path names (a collection and an id), else what an argument names.
+pub(super) fn object(path: &str, named: Option<(&str, &str)>, arguments: &Value) -> Option<Object> {
+    if let Some((collection, id)) = named {
         let id = percent_encoding::percent_decode_str(id).decode_utf8_lossy().into_owned();
         return Some(Object {
             kind: Some(singular(collection).into()),
@@ -166,6 +165,7 @@ pub(super) fn singular(word: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::paths::Segments;
     use super::*;
 
     #[test]
@@ -192,9 +192,10 @@ mod tests {
             ("/refund", r#"{"order_id":"77"}"#, "order", "77"),
             ("/refund", r#"{"invoiceId":8}"#, "invoice", "8"),
         ] {
-            let object = object(path, &Segments::of(path), &json::parse(body.as_bytes()).value.expect("JSON")).expect(path);
+            let object =
+                object(path, Segments::of(path).last_object(), &json::parse(body.as_bytes()).value.expect("JSON")).expect(path);
             assert_eq!((object.kind.as_deref(), object.id.as_deref()), (Some(kind), Some(id)), "{path}");
         }
-        assert_eq!(object("/health", &Segments::of("/health"), &Value::map::<&str>([])), None);
+        assert_eq!(object("/health", None, &Value::map::<&str>([])), None);
     }
 }

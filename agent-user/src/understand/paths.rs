@@ -1,12 +1,12 @@
 //! Templates of paths: ids are known by their look, slugs by their number. A place below a collection where many different words have
 //! stood (`/articles/how-to-fly`) is a variable from then on.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::api::{is_id, singular};
 use crate::base::limits::{PATH_PLACES, PATH_WORDS};
-use crate::base::{Anomaly, KeyedHash};
+use crate::base::{Anomaly, KeyedHash, Prints};
 
 /// The bound is reached: slugs at new places stay words.
 pub(super) const FULL: Anomaly = Anomaly::new("limit.path_places");
@@ -14,7 +14,7 @@ pub(super) const FULL: Anomaly = Anomaly::new("limit.path_places");
 /// What is known of the paths of all hosts.
 #[derive(Default)]
 pub(super) struct Paths {
-    places: HashMap<u64, Place>,
+    places: Prints<Place>,
 }
 
 enum Place {
@@ -31,10 +31,11 @@ pub(super) struct Segments<'a> {
 }
 
 impl Paths {
-    pub(super) fn read<'a>(&mut self, host: &str, path: &'a str, hash: &KeyedHash) -> Segments<'a> {
-        let mut segments = Segments::of(path);
-        let print = |text: &str| hash.digest(text.as_bytes()) as u64;
+    /// Finds the slugs of a path of that host, and learns from it; true when there were any.
+    pub(super) fn read(&mut self, host: &str, segments: &mut Segments<'_>, hash: &KeyedHash) -> bool {
+        let print = |text: &str| hash.print(text.as_bytes());
         let mut place = host.to_owned();
+        let mut found = false;
         for at in 1..segments.parts.len() {
             let (before, varies) = segments.parts[at - 1];
             place.push('/');
@@ -43,13 +44,15 @@ impl Paths {
             if !known && !varies && !segment.is_empty() && is_collection(before) {
                 let place = print(&place);
                 if self.places.len() < PATH_PLACES || self.places.contains_key(&place) {
-                    segments.parts[at].1 = self.varies(place, print(segment));
+                    let slug = self.varies(place, print(segment));
+                    segments.parts[at].1 = slug;
+                    found |= slug;
                 } else {
                     segments.full = true;
                 }
             }
         }
-        segments
+        found
     }
 
     fn varies(&mut self, place: u64, word: u64) -> bool {
@@ -98,8 +101,14 @@ impl<'a> Segments<'a> {
 mod tests {
     use super::*;
 
-    fn template(paths: &mut Paths, path: &str) -> Arc<str> {
-        paths.read("blog.example", path, &KeyedHash::new([0; 16])).template(&path.into())
+    fn read<'a>(paths: &mut Paths, host: &str, path: &'a str) -> Segments<'a> {
+        let mut segments = Segments::of(path);
+        paths.read(host, &mut segments, &KeyedHash::new([0; 16]));
+        segments
+    }
+
+    fn template(paths: &mut Paths, host: &str, path: &str) -> Arc<str> {
+        read(paths, host, path).template(&path.into())
     }
 
     #[test]
@@ -107,17 +116,12 @@ mod tests {
         let mut paths = Paths::default();
         let slug = |at: usize| format!("/v1/articles/{}/comments", "abcdefghijklmnopqrstuvwxyz".get(at..at + 4).expect("short"));
         for at in 0..PATH_WORDS {
-            assert_eq!(&*template(&mut paths, &slug(at)), slug(at), "{at}");
+            assert_eq!(&*template(&mut paths, "blog.example", &slug(at)), slug(at), "{at}");
         }
-        assert_eq!(&*template(&mut paths, &slug(PATH_WORDS)), "/v1/articles/{id}/comments");
-        let known = paths.read("blog.example", "/v1/articles/how-to-fly", &KeyedHash::new([0; 16]));
-        assert_eq!(known.last_object(), Some(("articles", "how-to-fly")));
-        assert_eq!(
-            &*paths
-                .read("other.example", "/v1/articles/how-to-fly", &KeyedHash::new([0; 16]))
-                .template(&"/v1/articles/how-to-fly".into()),
-            "/v1/articles/how-to-fly"
-        );
+        assert_eq!(&*template(&mut paths, "blog.example", &slug(PATH_WORDS)), "/v1/articles/{id}/comments");
+        let path = "/v1/articles/how-to-fly";
+        assert_eq!(read(&mut paths, "blog.example", path).last_object(), Some(("articles", "how-to-fly")));
+        assert_eq!(&*template(&mut paths, "other.example", path), path);
     }
 
     #[test]
@@ -125,18 +129,18 @@ mod tests {
         let mut paths = Paths::default();
         for at in 0..4 * PATH_WORDS {
             let path = format!("/api/{}s", "bcdfghjklmnpqrstvwxyz".repeat(4).get(at..at + 5).expect("short"));
-            assert_eq!(&*template(&mut paths, &path), path);
+            assert_eq!(&*template(&mut paths, "blog.example", &path), path);
         }
     }
 
     #[test]
     fn places_are_bounded_and_the_path_says_so() {
-        let (mut paths, hash) = (Paths::default(), KeyedHash::new([0; 16]));
+        let mut paths = Paths::default();
         for at in 0..PATH_PLACES {
-            assert!(!paths.read(&format!("h{at}.example"), "/articles/word", &hash).full);
+            assert!(!read(&mut paths, &format!("h{at}.example"), "/articles/word").full);
         }
-        assert!(paths.read("one-more.example", "/articles/word", &hash).full);
-        assert!(!paths.read("h0.example", "/articles/other", &hash).full);
+        assert!(read(&mut paths, "one-more.example", "/articles/word").full);
+        assert!(!read(&mut paths, "h0.example", "/articles/other").full);
         assert_eq!(paths.places.len(), PATH_PLACES);
     }
 }

@@ -114,7 +114,7 @@ pub(super) fn describe(action: &mut Action, call: &Call, request: &Request) {
                 action.effect = super::words::effect_of_tool(&name).map(Arc::from);
                 action.tool = Some(Tool { name, call_id: call.id.clone(), ..Tool::default() });
                 let arguments = call.params.get("arguments").cloned().unwrap_or_else(|| Value::map::<&str>([]));
-                action.object = super::api::object("", &super::paths::Segments::of(""), &arguments);
+                action.object = super::api::object("", None, &arguments);
                 action.arg = Sensitive::new(arguments);
             } else {
                 // Asking the user: the answer is what approves. One name in every revision: 2026-07-28 asks inside of the call.

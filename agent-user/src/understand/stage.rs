@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::llm::Dialect;
 use super::ownership::Owners;
-use super::paths::{self, Paths};
+use super::paths::{self, Paths, Segments};
 use super::retry::Retries;
 use super::rpc::{self, Protocol};
 use super::socket::{self, Said, Socket};
@@ -127,8 +127,10 @@ impl Understand {
         let stdio = flow.source == Source::Stdio || request.host.is_empty();
         let mut action = self.action(request.ts, Kind::ApiRequest, flow, Some(id));
         action.identity = identity::of(&request.headers, &self.hash);
+        let mut segments = Segments::of(&request.path);
+        let mut template = segments.template(&request.path);
         if !request.host.is_empty() {
-            action.http = Some(api::http(request, flow));
+            action.http = Some(api::http(request, flow, template.clone()));
         }
         if !request.body.complete {
             action.incomplete.push(Incomplete::REQUEST_CUT);
@@ -173,16 +175,17 @@ impl Understand {
             return self.wait(id, Open::Rpc { call, action: Box::new(action) }, out);
         }
         let arguments = api::arguments(request);
-        let segments = self.paths.read(&request.host, &request.path, &self.hash);
+        if self.paths.read(&request.host, &mut segments, &self.hash) {
+            template = segments.template(&request.path);
+            if let Some(http) = &mut action.http {
+                http.template = Some(template.clone());
+            }
+        }
         if segments.full {
             action.anomalies.push(paths::FULL);
         }
-        action.object = api::object(&request.path, &segments, arguments.expose_content());
+        action.object = api::object(&request.path, segments.last_object(), arguments.expose_content());
         self.know_owner(&mut action);
-        let template = segments.template(&request.path);
-        if let Some(http) = &mut action.http {
-            http.template = Some(template.clone());
-        }
         action.op = Some(format!("{} {}{template}", request.method, request.host).into());
         action.effect = Some(words::effect_of_call(&request.method, &request.path).into());
         action.arg = arguments;
@@ -217,7 +220,8 @@ impl Understand {
                 let request = socket.request.clone();
                 let mut action = self.action(ts, Kind::LlmRequest, &socket.flow, Some(id));
                 action.identity = identity::of(&request.headers, &self.hash);
-                action.http = Some(api::http(&request, &socket.flow));
+                let template = Segments::of(&request.path).template(&request.path);
+                action.http = Some(api::http(&request, &socket.flow, template));
                 llm.provider = Some(Dialect::Responses.provider(&request.host));
                 llm.lane = (!lane.is_empty()).then(|| lane.clone());
                 let asked = self.asked(action, *llm, out);
