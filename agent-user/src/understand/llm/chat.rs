@@ -22,7 +22,12 @@ pub(super) fn request(body: &Value) -> Llm {
 
 fn tools(body: &Value) -> Vec<Tool> {
     let listed = body.get("tools").or(body.get("functions")).and_then(Value::as_list).unwrap_or_default();
-    listed.iter().filter_map(|tool| declared(tool.get("function").or(tool.get("custom")).unwrap_or(tool))).collect()
+    listed.iter().filter_map(|tool| declared(function(tool))).collect()
+}
+
+/// What describes a tool or a call of one: a function with JSON arguments, a custom tool with a text, or the thing itself.
+fn function(of: &Value) -> &Value {
+    of.get("function").or(of.get("custom")).unwrap_or(of)
 }
 
 /// A tool offered to the model: `name`, `description`, a schema.
@@ -50,7 +55,7 @@ fn calls(message: &Value) -> Vec<ToolCall> {
     let listed = message.get("tool_calls").and_then(Value::as_list).unwrap_or_default();
     let old = message.get("function_call").filter(|call| call.as_map().is_some());
     let modern = listed.iter().filter_map(|item| {
-        let function = item.get("function").or(item.get("custom")).unwrap_or(item);
+        let function = function(item);
         Some(call(
             arc(item.get("id")),
             arc(function.get("name"))?,
@@ -123,7 +128,7 @@ fn join(joined: &mut BTreeMap<i64, Joined>, delta: &Value) {
             });
         let call = joined.entry(index).or_default();
         call.id = id.or(call.id.take());
-        let function = part.get("function").or(part.get("custom")).unwrap_or(part);
+        let function = function(part);
         call.name.push_str(function.get("name").and_then(Value::as_str).unwrap_or_default());
         match function.get("arguments").or(function.get("input")) {
             Some(Value::Text(text)) => call.arguments.push_str(text),
