@@ -37,6 +37,9 @@ type Need = (u32, Vec<Anchor>);
 /// More alternatives than this are no anchor.
 const ALTERNATIVES: usize = 256;
 
+/// What an event has that a block learns ownership from.
+pub(super) const LEARNED: [&str; 2] = ["result", "object"];
+
 /// Shorter texts stand everywhere.
 const SHORTEST: usize = 3;
 
@@ -185,8 +188,7 @@ impl Anchors<'_> {
     fn of_rule(&self, rule: &Rule) -> Option<Vec<(Anchor, Kinds)>> {
         // A block that learns from every answer.
         if let Some(Block::Owned { .. }) = &rule.block {
-            let names = ["result", "object"];
-            return names.iter().map(|name| Some((Anchor::Present(self.paths.named(name)?), None))).collect();
+            return LEARNED.iter().map(|name| Some((Anchor::Present(self.paths.named(name)?), None))).collect();
         }
         let mut found = Vec::new();
         for (at, condition) in rule.conditions().into_iter().enumerate() {

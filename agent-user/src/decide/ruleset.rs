@@ -6,7 +6,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::event::Event;
-use super::index::Index;
+use super::index::{Index, LEARNED};
 use super::lang::{Compiler, Context, Grant, Node, Paths, Set, Slots, evaluate, glob, nearest};
 use super::pack::{Block, Exception, Fault, Mode, NamedList, Operation, Pack, Pattern, Rule, Target};
 use crate::base::Value;
@@ -114,7 +114,7 @@ impl RuleSet {
 
     fn compile(&mut self) {
         // What the index asks of every event that a block learns from.
-        for name in ["result", "object"] {
+        for name in LEARNED {
             self.paths.slot(name);
         }
         for rule in &mut self.rules {

@@ -508,7 +508,7 @@ pub(super) fn request(text: &str) -> Request {
         // "Do the following tasks: 1. …" says them itself.
         let own = rest[..done].iter().any(|stem| matches!(&**stem, "follow" | "thes" | "these" | "thre" | "two" | "both"));
         let behind = &stems[at + 2 + done..stems.len().min(at + 14 + done)];
-        let placed = behind.iter().any(|stem| PLACED.contains(&&**stem)) || **doer == *"follow";
+        let placed = behind.iter().any(|stem| PLACED.contains(&&**stem)) || *doer == "follow";
         hands_over |= !own && placed;
     }
     hands_over |= HANDED_OVER.is_match(&lower) && !lower.contains("each person");
