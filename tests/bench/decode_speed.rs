@@ -3,6 +3,9 @@
 //! Rounds of both alternate, so that a busy neighbour slows both; time is the CPU time of this thread, the figure is the median of
 //! the rounds' ratios. Allocations are counted by the allocator itself. The input is made here, HPACK blocks by nghttp2's encoder.
 
+#[path = "../support/clock.rs"]
+mod clock;
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::hint::black_box;
 use std::io::Write;
@@ -15,6 +18,7 @@ use agentward::decode::bench::{Heads, Hpack, decoded, sse};
 use agentward::decode::{Decode, HttpEvent, json};
 use agentward::reassemble::{Flow, StreamEvent};
 use bytes::Bytes;
+use clock::spent;
 
 const ROUNDS: usize = 41;
 
@@ -86,29 +90,6 @@ fn time(repeat: usize, work: &mut dyn FnMut() -> usize) -> f64 {
         black_box(work());
     }
     spent() - started
-}
-
-/// Seconds that this thread was on a CPU.
-fn spent() -> f64 {
-    let mut time = libc_time::Spec { seconds: 0, nanoseconds: 0 };
-    // SAFETY: the clock of the calling thread always exists, and the pointer is to a local of the right shape.
-    let got = unsafe { libc_time::clock_gettime(libc_time::THREAD_CPU, &raw mut time) };
-    assert_eq!(got, 0, "the thread's clock can be read");
-    time.seconds as f64 + time.nanoseconds as f64 / 1e9
-}
-
-mod libc_time {
-    #[repr(C)]
-    pub struct Spec {
-        pub seconds: i64,
-        pub nanoseconds: i64,
-    }
-
-    pub const THREAD_CPU: i32 = 3;
-
-    unsafe extern "C" {
-        pub fn clock_gettime(clock: i32, time: *mut Spec) -> i32;
-    }
 }
 
 /// Counts what is allocated; nothing else differs from the system's allocator.

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use agent_tests::clock::spent;
 use agentward::base::{ConnId, Direction, KeyedHash, Sensitive, Timestamp};
 use agentward::capture::{Chunk, Observation, Seen, Source};
 use agentward::decide::{RuleSet, builtin};
@@ -79,15 +80,6 @@ fn page(number: usize) -> Pair {
         "x".repeat(1024)
     );
     (Bytes::from_static(head.as_bytes()), Bytes::from(answer))
-}
-
-/// Seconds that this thread was on a CPU: neighbours on a shared machine do not count.
-fn spent() -> f64 {
-    // The kernel brings the number up to date at its ticks, and when a thread gives way.
-    std::thread::yield_now();
-    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux");
-    let nanoseconds: f64 = stat.split(' ').next().and_then(|first| first.parse().ok()).expect("as the kernel documents it");
-    nanoseconds / 1e9
 }
 
 fn message(head: &str, kind: &str, body: &str) -> Bytes {

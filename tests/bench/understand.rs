@@ -3,6 +3,7 @@
 //! Three figures: actions a second with what a step costs, the state of an open workflow with many of them open, and the cost of one
 //! more turn when the history behind it grows. Decoding is done before the clock starts.
 
+use agent_tests::clock::spent;
 use agentward::base::{ConnId, Direction, Sensitive, Timestamp};
 use agentward::capture::{Chunk, Observation, Role, Seen, Source};
 use agentward::correlate::{Correlate, Correlated};
@@ -19,15 +20,6 @@ fn main() {
     throughput();
     state();
     history();
-}
-
-/// Seconds that this thread was on a CPU: neighbours on a shared machine do not count.
-fn spent() -> f64 {
-    // The kernel brings the number up to date at its ticks, and when a thread gives way.
-    std::thread::yield_now();
-    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux");
-    let nanoseconds: f64 = stat.split(' ').next().and_then(|first| first.parse().ok()).expect("as the kernel documents it");
-    nanoseconds / 1e9
 }
 
 /// Bytes that the process holds.

@@ -2,6 +2,8 @@
 //!
 //! Medians of interleaved rounds of CPU time on one core; ratios count, not the numbers.
 
+#[path = "../support/clock.rs"]
+mod clock;
 mod hyperscan;
 mod memory;
 mod sets;
@@ -12,6 +14,7 @@ use std::hint::black_box;
 use agentward::base::{Timestamp, Value as Ours};
 use agentward::decide::lang::{Context, evaluate};
 use agentward::decide::{Decide, Event, RuleSet, pack};
+use clock::spent;
 use rsigma_eval::Engine;
 use rsigma_eval::event::JsonEvent;
 use serde_json::{Value, json};
@@ -29,15 +32,6 @@ fn main() {
     texts();
     blocks();
     memory::blocks();
-}
-
-/// Seconds that this thread was on a CPU: neighbours on a shared machine do not count.
-fn spent() -> f64 {
-    // The kernel brings the number up to date at its ticks, and when a thread gives way.
-    std::thread::yield_now();
-    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux");
-    let nanoseconds: f64 = stat.split(' ').next().and_then(|first| first.parse().ok()).expect("as the kernel documents it");
-    nanoseconds / 1e9
 }
 
 /// Median seconds of each work, all of them in each round.

@@ -3,6 +3,7 @@
 //! The oracle is never the daemon itself: servers write down what they received and sent (`tests/peers/ledger.py`).
 
 pub mod browser;
+pub mod clock;
 pub mod compare;
 pub mod load;
 pub mod peers;
