@@ -360,9 +360,8 @@ fn tally(seen: &mut FileState, call: &Syscall, returned: i64, flags: u16) {
         }
         return;
     }
-    // Enough was sent: what is said about the handshake no longer decides anything.
-    let (first, _) = buffer(call, 0);
-    if seen.out >= ASKED || start(first).is_none_or(|start| start[0] != HANDSHAKE) {
+    // Once enough was sent the handshake no longer decides anything.
+    if seen.out >= ASKED || start(buffer(call, 0).0).is_none_or(|start| start[0] != HANDSHAKE) {
         seen.out += returned as u64;
     }
 }
