@@ -28,9 +28,7 @@ def main():
     # The agent has no tools: it is answered with words.
     everything[-1]["reply"] = {"content": "Paid today.", "usage": everything[-1]["reply"]["usage"]}
     (out / "cases.json").write_text(json.dumps(everything))
-    script = node / "standin.mjs"
-    script.write_bytes((pathlib.Path(__file__).parent / "standin.mjs").read_bytes())
-    mock = subprocess.Popen(["node", script, out / "cases.json"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    mock = subprocess.Popen(["node", beside(node, "standin.mjs"), out / "cases.json"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     upstream, server = int(mock.stdout.readline()), told.Told()
     ports = {"aimock": upstream, "told": server.port}
     target = ["aimock"]
@@ -70,10 +68,15 @@ def main():
     (out / "truth.jsonl").write_text("".join(json.dumps(row) + "\n" for row in truth))
 
 
+def beside(node, name):
+    """A program of this folder where Node finds the packages: it looks beside the program."""
+    script = node / name
+    script.write_bytes((pathlib.Path(__file__).parent / name).read_bytes())
+    return script
+
+
 def from_npm(port, node, file, everything):
-    script = node / "clients.mjs"
-    script.write_bytes((pathlib.Path(__file__).parent / "clients.mjs").read_bytes())
-    done = subprocess.run(["node", script, str(port), file], capture_output=True, text=True)
+    done = subprocess.run(["node", beside(node, "clients.mjs"), str(port), file], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     alike = {"npm openai chat": drivers.OpenAiChat, "npm openai responses": drivers.Responses, "npm anthropic": drivers.Anthropic}
     cases = {case["key"]: case for case in everything}
