@@ -1,6 +1,7 @@
 //! Kernel events become observations: connections get names and addresses, processes their identity.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::halves::Halves;
@@ -133,8 +134,15 @@ impl Events {
 
     /// Who is at the other end of a descriptor, as far as its connect or accept was seen, or can be asked now.
     pub(super) fn peer(&self, pid: u32, fd: i32) -> Option<String> {
-        let seen = self.sockets.get(&(pid, fd)).and_then(|(_, peer)| peer.as_deref().map(str::to_owned));
-        seen.or_else(|| processes::addresses(pid, fd).map(|(_, peer)| peer))
+        self.told_peer(pid, fd).map(|peer| peer.to_string()).or_else(|| processes::addresses(pid, fd).map(|(_, peer)| peer))
+    }
+
+    /// What the accept or connect of a descriptor said. It comes before what the descriptor says when it is asked, some milliseconds
+    /// later: a server that is done gives its number to the next connection. Who connects to no address in particular is asked.
+    fn told_peer(&self, pid: u32, fd: i32) -> Option<Arc<str>> {
+        let peer = self.sockets.get(&(pid, fd))?.1.clone()?;
+        let anywhere = peer.parse::<SocketAddr>().is_ok_and(|address| address.ip().is_unspecified());
+        (!anywhere).then_some(peer)
     }
 
     fn exec(&mut self, ts: Timestamp, pid: u32, exe: String, uid: u32, out: &mut Vec<Observation>) {
@@ -195,12 +203,10 @@ impl Events {
 
     /// The object's fd is known: so are its addresses.
     fn learn_socket(&mut self, ts: Timestamp, pid: u32, object: Object, fd: i32, out: &mut Vec<Observation>) {
-        let seen = self.sockets.get(&(pid, fd)).cloned();
-        let role = seen.as_ref().map(|(role, _)| *role);
-        let (local, peer) = match processes::addresses(pid, fd) {
-            Some((local, peer)) => (local.map(Arc::from), Some(Arc::from(peer))),
-            None => (None, seen.and_then(|(_, peer)| peer)),
-        };
+        let role = self.sockets.get(&(pid, fd)).map(|(role, _)| *role);
+        let now = processes::addresses(pid, fd);
+        let peer: Option<Arc<str>> = self.told_peer(pid, fd).or_else(|| Some(now.as_ref()?.1.as_str().into()));
+        let local = now.filter(|(_, other)| peer.as_deref() == Some(other)).and_then(|(local, _)| local.map(Arc::from));
         let connection = self.connection(pid, object);
         if peer.is_none() || (connection.peer == peer && connection.local == local) {
             return;
@@ -225,5 +231,53 @@ impl Events {
 
     pub(super) fn connections(&self) -> usize {
         self.connections.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+    use std::os::fd::AsRawFd;
+
+    use super::*;
+    use crate::base::Direction;
+    use crate::capture::Source;
+
+    /// Ends that a chunk on a connected descriptor of this process names, after these events about it.
+    fn ends(stream: &TcpStream, before: impl FnOnce(i32) -> Vec<What>) -> (Option<String>, Option<String>) {
+        let (mut events, fd, pid) = (Events::new(0), stream.as_raw_fd(), std::process::id());
+        let chunk = What::Chunk {
+            object: Object { address: 1, generation: 1 },
+            dir: Direction::In,
+            offset: 0,
+            fd,
+            source: Source::Openssl,
+            server: false,
+            data: bytes::Bytes::from_static(b"x"),
+        };
+        let mut out = Vec::new();
+        for what in before(fd).into_iter().chain([chunk]) {
+            events.translate(Event { time: 0, tgid: pid, tid: pid, what }, &mut out);
+        }
+        let Some(Seen::Chunk(chunk)) = out.pop().map(|observation| observation.what) else { panic!("no chunk: {out:?}") };
+        (chunk.peer.map(|peer| peer.to_string()), chunk.local.map(|local| local.to_string()))
+    }
+
+    #[test]
+    fn an_accept_names_the_peer_also_when_its_descriptor_is_another_connections() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
+        let stream = TcpStream::connect(listener.local_addr().expect("bound")).expect("it listens");
+        let (peer, local) =
+            (stream.peer_addr().expect("connected").to_string(), stream.local_addr().expect("connected").to_string());
+        let own = (Some(peer.clone()), Some(local));
+        let elsewhere = || Some("192.0.2.1:4".to_owned());
+        assert_eq!(ends(&stream, |_| Vec::new()), own, "asked");
+        assert_eq!(ends(&stream, |fd| vec![What::Accept { fd, peer: Some(peer.clone()) }]), own, "told");
+        assert_eq!(ends(&stream, |fd| vec![What::Accept { fd, peer: elsewhere() }]), (elsewhere(), None), "used anew since");
+        assert_eq!(ends(&stream, |fd| vec![What::Accept { fd, peer: None }]), own, "not told");
+        let anywhere = |fd| vec![What::Connect { fd, result: 0, peer: Some("0.0.0.0:4".to_owned()) }];
+        assert_eq!(ends(&stream, anywhere), own, "to no address in particular");
+        let closed = |fd| vec![What::Accept { fd, peer: elsewhere() }, What::FdClosed { fd, asked: 0, answered: 0 }];
+        assert_eq!(ends(&stream, closed), own, "closed");
     }
 }
