@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use super::chat::declared;
 use super::{Body, arc, arguments, call, message, number, role, some_text, spoken, text_of};
 use crate::base::{Sensitive, Value};
-use crate::decode::json;
+use crate::decode::{Header, header, json};
 use crate::understand::{Llm, Message, Role, ToolCall, Usage};
 
 pub(super) fn request(body: &Value) -> Llm {
@@ -173,6 +173,13 @@ fn plain<'a>(values: impl Iterator<Item = &'a Value>) -> Llm {
     }
     llm.text = some_text(text);
     llm
+}
+
+/// Tokens, where the maker's body does not count them: InvokeModel says them in the head, too.
+pub(super) fn counted(headers: &[Header], usage: &mut Usage) {
+    let count = |name| std::str::from_utf8(header(headers, name)?).ok()?.trim().parse().ok();
+    usage.input_tokens = usage.input_tokens.or_else(|| count("x-amzn-bedrock-input-token-count"));
+    usage.output_tokens = usage.output_tokens.or_else(|| count("x-amzn-bedrock-output-token-count"));
 }
 
 /// InvokeModelWithResponseStream wraps each event of the model in `{"bytes": base64}`.

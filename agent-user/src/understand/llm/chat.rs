@@ -94,13 +94,15 @@ pub(super) fn response(body: &Body) -> Llm {
         let first = |choice: &&Value| choice.get("index").and_then(Value::as_i64).unwrap_or(0) == 0;
         let Some(choice) = choices.iter().find(first) else { continue };
         llm.stop_reason = arc(choice.get("finish_reason")).or(llm.stop_reason);
-        if let Some(whole) = choice.get("message") {
+        let delta = choice.get("delta").filter(|delta| delta.as_map().is_some());
+        // Writer's streams say each piece under both names.
+        if let Some(whole) = choice.get("message").filter(|_| delta.is_none()) {
             text.push_str(&spoken(whole.get("content")));
             llm.tool_calls.extend(calls(whole));
             llm.refusal |= whole.get("refusal").and_then(Value::as_str).is_some();
         }
         text.push_str(choice.get("text").and_then(Value::as_str).unwrap_or_default());
-        if let Some(delta) = choice.get("delta") {
+        if let Some(delta) = delta {
             text.push_str(&spoken(delta.get("content")));
             llm.refusal |= delta.get("refusal").and_then(Value::as_str).is_some();
             join(&mut joined, delta);

@@ -7,6 +7,7 @@ mod anthropic;
 mod bedrock;
 mod chat;
 mod cohere;
+mod cohere_v1;
 mod gemini;
 mod ollama;
 pub(super) mod responses;
@@ -35,6 +36,9 @@ pub(super) enum Dialect {
     /// Bedrock Converse.
     Converse,
     Cohere,
+    CohereV1,
+    /// Anthropic's text completions (`/v1/complete`).
+    Complete,
 }
 
 /// `gen_ai.provider.name` of the OpenTelemetry GenAI conventions, by the end of the host name.
@@ -58,6 +62,14 @@ const PROVIDERS: &[(&str, &str)] = &[
     ("watsonx.ai", "ibm.watsonx.ai"),
     ("openrouter.ai", "openrouter"),
     ("api.together.xyz", "together_ai"),
+    ("api.together.ai", "together_ai"),
+    ("api.cerebras.ai", "cerebras"),
+    ("api.sambanova.ai", "sambanova"),
+    ("integrate.api.nvidia.com", "nvidia"),
+    ("huggingface.co", "hugging_face"),
+    ("api.moonshot.ai", "moonshot_ai"),
+    ("api.writer.com", "writer"),
+    ("api.ai21.com", "ai21"),
     ("api.fireworks.ai", "fireworks_ai"),
 ];
 
@@ -89,6 +101,10 @@ impl Dialect {
             (has("model") && (has("messages") || has("prompt"))).then_some(Dialect::Ollama)
         } else if ends("/v2/chat") {
             has("messages").then_some(Dialect::Cohere)
+        } else if ends("/v1/chat") && has("message") {
+            Some(Dialect::CohereV1)
+        } else if ends("/complete") && has("prompt") && has("max_tokens_to_sample") {
+            Some(Dialect::Complete)
         } else {
             converses(body).then_some(Dialect::Chat)
         }
@@ -97,11 +113,11 @@ impl Dialect {
     fn default_provider(self) -> &'static str {
         match self {
             Dialect::Chat | Dialect::Responses => "openai",
-            Dialect::Anthropic => "anthropic",
+            Dialect::Anthropic | Dialect::Complete => "anthropic",
             Dialect::Invoke | Dialect::Converse => "aws.bedrock",
             Dialect::Gemini => "gcp.gemini",
             Dialect::Ollama => "ollama",
-            Dialect::Cohere => "cohere",
+            Dialect::Cohere | Dialect::CohereV1 => "cohere",
         }
     }
 
@@ -123,6 +139,8 @@ impl Dialect {
             Dialect::Ollama => ollama::request(body),
             Dialect::Converse => bedrock::request(body),
             Dialect::Cohere => cohere::request(body),
+            Dialect::CohereV1 => cohere_v1::request(body),
+            Dialect::Complete => chat::request(body),
         };
         llm.provider = Some(self.provider(&request.host));
         if llm.model.is_none() {
@@ -147,7 +165,12 @@ impl Dialect {
             Dialect::Ollama => ollama::response(&body),
             Dialect::Converse => bedrock::response(&body),
             Dialect::Cohere => cohere::response(&body),
+            Dialect::CohereV1 => cohere_v1::response(&body),
+            Dialect::Complete => bedrock::invoked(body),
         };
+        if self == Dialect::Invoke {
+            bedrock::counted(&response.headers, &mut llm.usage);
+        }
         llm.streamed = response.events > 0;
         llm.refusal |= llm.stop_reason.as_deref().is_some_and(|reason| REFUSALS.contains(&reason));
         llm

@@ -224,3 +224,61 @@ fn results_hold_the_texts_of_documents() {
         assert_eq!(result_of(json::parse(content.as_bytes()).value.as_ref()), expected, "{content}");
     }
 }
+
+#[test]
+fn cohere_v1() {
+    let whole = r#"{"response_id":"r","generation_id":"g","text":"ok","finish_reason":"COMPLETE","tool_calls":[{"name":"refund","parameters":{"id":1}}],"meta":{"tokens":{"input_tokens":5,"output_tokens":7}}}"#;
+    let stream = [
+        r#"{"is_finished":false,"event_type":"stream-start","generation_id":"g"}"#.to_owned(),
+        r#"{"is_finished":false,"event_type":"text-generation","text":"o"}"#.to_owned(),
+        r#"{"is_finished":false,"event_type":"text-generation","text":"k"}"#.to_owned(),
+        format!(r#"{{"is_finished":true,"event_type":"stream-end","finish_reason":"COMPLETE","response":{whole}}}"#),
+    ];
+    let told = Told { text: "ok", calls: &[("", "refund", "{\"id\":1}")], stop: "COMPLETE", tokens: (5, 7) };
+    check(Dialect::CohereV1, whole, ("application/stream+json", &stream.join("\n")), &told);
+    let cut = Dialect::CohereV1.response(&response("application/stream+json", &stream[..3].join("\n")));
+    assert_eq!(cut.text.as_ref().map(|text| &**text.expose_content()), Some("ok"), "a stream that was cut off");
+    let asked = json::parse(
+        br#"{"model":"command-r","preamble":"be kind","message":"go on","chat_history":[{"role":"USER","message":"refund 1"},{"role":"CHATBOT","message":"","tool_calls":[{"name":"refund","parameters":{"id":1}}]}],"tool_results":[{"call":{"name":"refund","parameters":{"id":1}},"outputs":[{"done":true}]}]}"#,
+    );
+    let asked = cohere_v1::request(&asked.value.expect("is JSON"));
+    let roles: Vec<Role> = asked.messages.iter().map(|message| message.role).collect();
+    assert_eq!(roles, [Role::System, Role::User, Role::Assistant, Role::User, Role::Tool]);
+    assert_eq!(asked.messages[4].tool_name.as_deref(), Some("refund"));
+    assert_eq!(&**asked.messages[4].text.expose_content(), r#"{"done":true}"#);
+}
+
+#[test]
+fn a_stream_that_says_each_piece_twice_is_read_once() {
+    let piece = |text: &str, stop: &str| {
+        format!(
+            "data: {{\"choices\":[{{\"index\":0,\"finish_reason\":{stop},\"message\":{{\"content\":\"{text}\"}},\"delta\":{{\"content\":\"{text}\"}}}}],\"usage\":{{\"prompt_tokens\":1,\"completion_tokens\":2}}}}\n\n"
+        )
+    };
+    let read = Dialect::Chat.response(&response("text/event-stream", &(piece("Sure", "null") + &piece(", here", "\"stop\""))));
+    assert_eq!(read.text.as_ref().map(|text| &**text.expose_content()), Some("Sure, here"));
+}
+
+#[test]
+fn tokens_of_invoke_model_in_the_head() {
+    let mut answer = response("application/json", r#"{"completion":" hi","stop_reason":"stop_sequence"}"#);
+    for (name, count) in [("x-amzn-bedrock-input-token-count", "17"), ("x-amzn-bedrock-output-token-count", "4")] {
+        answer.headers.push(Header { name: name.into(), value: Sensitive::new(count.into()) });
+    }
+    let read = Dialect::Invoke.response(&answer);
+    assert_eq!((read.usage.input_tokens, read.usage.output_tokens), (Some(17), Some(4)));
+}
+
+#[test]
+fn calls_are_known_by_path_and_body() {
+    for (path, body, dialect) in [
+        ("/v1/chat", r#"{"message":"hi","model":"command-r"}"#, Some(Dialect::CohereV1)),
+        ("/v1/chat", r#"{"model":"palmyra-x4","messages":[{"role":"user","content":"hi"}]}"#, Some(Dialect::Chat)),
+        ("/v1/complete", r#"{"prompt":"hi","max_tokens_to_sample":9}"#, Some(Dialect::Complete)),
+        ("/v1/tasks/7/complete", r#"{"note":"done"}"#, None),
+        ("/v1/chat", r#"{"text":"hi"}"#, None),
+    ] {
+        let body = json::parse(body.as_bytes()).value.expect("is JSON");
+        assert_eq!(Dialect::of("POST", path, &body), dialect, "{path}");
+    }
+}
