@@ -145,10 +145,10 @@ impl Driver {
         self.seen.failures.fetch_add(1, Ordering::Relaxed);
         if self.troubles == BREAK_AFTER {
             self.seen.broken.store(true, Ordering::Relaxed);
-            eprintln!(
-                "agentward: sink {}: {}; its alerts wait in the journal, one is tried now and then",
+            super::tell(format_args!(
+                "sink {}: {}; its alerts wait in the journal, one is tried now and then",
                 self.outlet.name, trouble.why
-            );
+            ));
         }
         let ceiling = RETRY_FIRST.saturating_mul(1 << self.troubles.min(16).saturating_sub(1)).min(RETRY_MOST);
         let jittered = ceiling.mul_f64(fraction());

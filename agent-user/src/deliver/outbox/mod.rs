@@ -160,17 +160,21 @@ impl Outbox {
         let start = journal.next();
         tide.set(start, false);
         let mut outbox = Outbox { lanes: lanes.clone(), counters: counters.clone(), sinks: Vec::new(), threads: Vec::new() };
+        // All that can fail comes before the first thread: one that runs waits for a writer.
+        let mut drivers = Vec::new();
         for outlet in outlets {
             let mut cursor = Cursor::open(folder, &outlet.name, start)?;
             cursor.clamp(start);
             let seen = Arc::new(SinkCounters::default());
             outbox.sinks.push((outlet.name.clone(), seen.clone()));
             let name = format!("sink-{}", outlet.name);
-            let driver = Driver::new(cursor, outlet, folder, seen, tide.clone());
-            outbox.threads.push(std::thread::Builder::new().name(name).spawn(move || driver.run())?);
+            drivers.push((name, Driver::new(cursor, outlet, folder, seen, tide.clone())));
         }
         let writer = Writer::new(journal, folder, counters, tide);
         outbox.threads.push(std::thread::Builder::new().name("journal".into()).spawn(move || writer.run(&lanes))?);
+        for (name, driver) in drivers {
+            outbox.threads.push(std::thread::Builder::new().name(name).spawn(move || driver.run())?);
+        }
         Ok(outbox)
     }
 
@@ -246,6 +250,12 @@ fn gap(lane: &str, from: u64, count: u64, cause: &str, time: u64) -> Entry {
     let uid = format!("gap-{lane}-{from}-{count}");
     let json = notice("agentward.gap", "Records were lost before they were delivered", "medium", &uid, time, matched);
     Entry { kind: EntryKind::Gap, time, uid, revision: 0, json }
+}
+
+/// Tells a person, where one still reads it: a terminal or a log that went away must not end a thread that delivers.
+pub(in crate::deliver) fn tell(words: std::fmt::Arguments<'_>) {
+    use io::Write;
+    let _ = writeln!(io::stderr(), "agentward: {words}");
 }
 
 /// The shell's clock.

@@ -148,3 +148,15 @@ fn sinks_do_not_wait_for_each_other() {
     assert_eq!(*up.lock().expect("the sink has ended"), all(200));
     assert!(down.lock().expect("the sink has ended").is_empty());
 }
+
+/// A sink whose position cannot be read is an error of the start, which must not wait for the sinks before it.
+#[test]
+fn a_start_that_fails_ends() {
+    let folder = Folder::new("start");
+    let got = Arc::new(Mutex::new(Vec::new()));
+    let journal = Journal::open(&folder.0, Limits::default()).expect("opens");
+    std::fs::create_dir(folder.0.join("bad.cursor")).expect("a folder stands where a file should");
+    let up: Answer = |_, batch| Ok(vec![Fate::Delivered; batch.len()]);
+    let outlets = vec![outlet("good", up, &got), outlet("bad", up, &got)];
+    assert!(Outbox::start(journal, &folder.0, outlets).is_err());
+}

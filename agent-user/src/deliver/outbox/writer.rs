@@ -111,7 +111,7 @@ impl Writer {
             }
         }
         if !self.failing {
-            eprintln!("agentward: {}: the journal cannot be written: {error}; alerts wait in memory", self.folder.display());
+            super::tell(format_args!("{}: the journal cannot be written: {error}; alerts wait in memory", self.folder.display()));
         }
         self.failing = true;
         self.counters.disk_failing.store(true, Ordering::Relaxed);
@@ -119,7 +119,7 @@ impl Writer {
 
     fn recovered(&mut self) {
         if std::mem::take(&mut self.failing) {
-            eprintln!("agentward: {}: the journal can be written again", self.folder.display());
+            super::tell(format_args!("{}: the journal can be written again", self.folder.display()));
             self.counters.disk_failing.store(false, Ordering::Relaxed);
         }
         self.journal.close_reserve();

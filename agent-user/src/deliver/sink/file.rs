@@ -61,7 +61,10 @@ impl FileSink {
         let length = self.file.metadata()?.len();
         self.file.write_all(lines.as_bytes()).and_then(|()| self.file.sync_data()).inspect_err(|_| {
             if let Err(error) = self.file.set_len(length) {
-                eprintln!("agentward: {}: a half line stays after a failed write: {error}", self.path.display());
+                crate::deliver::outbox::tell(format_args!(
+                    "{}: a half line stays after a failed write: {error}",
+                    self.path.display()
+                ));
             }
         })
     }

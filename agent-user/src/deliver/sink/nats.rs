@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_nats::jetstream::{self, message::PublishMessage};
 use bytes::Bytes;
 use tokio::runtime::Runtime;
+use tokio::time::{Instant, timeout_at};
 
 use super::{Fate, Parcel, SecretFile, Sink, Tls, Trouble};
 
@@ -38,11 +39,13 @@ impl Nats {
                 Some(context) => context,
                 None => connect(&self.urls, self.tls.as_deref(), token).await?,
             };
+            // One deadline for all that a silent server leaves open: each answer gives the next one its time.
+            let mut end = Instant::now() + ACKNOWLEDGE;
             let mut waiting = Vec::new();
             for parcel in batch {
                 let payload = Bytes::from(parcel.text.clone());
                 let message = PublishMessage::build().payload(payload).message_id(parcel.id());
-                let published = tokio::time::timeout(ACKNOWLEDGE, context.send_publish(self.subject.clone(), message)).await;
+                let published = timeout_at(end, context.send_publish(self.subject.clone(), message)).await;
                 waiting.push(match published {
                     Ok(Ok(acknowledged)) => Some(acknowledged),
                     Ok(Err(_)) | Err(_) => None,
@@ -51,11 +54,12 @@ impl Nats {
             let mut fates = Vec::new();
             for acknowledged in waiting {
                 let arrived = match acknowledged {
-                    Some(acknowledged) => {
-                        tokio::time::timeout(ACKNOWLEDGE, acknowledged.into_future()).await.is_ok_and(|answer| answer.is_ok())
-                    }
+                    Some(acknowledged) => timeout_at(end, acknowledged.into_future()).await.is_ok_and(|answer| answer.is_ok()),
                     None => false,
                 };
+                if arrived {
+                    end = Instant::now() + ACKNOWLEDGE;
+                }
                 fates.push(if arrived { Fate::Delivered } else { Fate::Later });
             }
             Ok::<_, String>((context, fates))
