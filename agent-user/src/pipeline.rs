@@ -147,6 +147,8 @@ impl Pipeline {
         self.decide.tick(&self.rules, now, &mut self.alerts);
         self.correlate.finish(now, &mut self.correlated);
         self.flow_down(out);
+        self.decide.finish(&mut self.alerts);
+        self.flow_down(out);
     }
 
     /// Empties every buffer, first stage first.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use indexmap::IndexMap;
 
@@ -27,11 +28,26 @@ pub struct Decide {
     /// The set that `memories` belongs to.
     stamp: u64,
     candidates: Vec<u32>,
-    /// Alerts by group, with the time of their latest match.
-    groups: IndexMap<(Arc<str>, String), (Timestamp, Alert)>,
+    /// Alerts by group.
+    groups: IndexMap<(Arc<str>, String), Finding>,
+    /// Findings whose latest repetitions were not told yet.
+    untold: usize,
     /// Which alerts an action that waits for its answer raised.
     raised: IndexMap<ActionId, Vec<(Arc<str>, String)>>,
     steps: IndexMap<ActionId, Remembered>,
+}
+
+/// Repetitions that are told one by one; later ones are told together, [`TELL`] after the last time. A flood of them must not become one
+/// of alerts.
+const TOLD_EACH: u64 = 16;
+const TELL: Duration = Duration::from_secs(1);
+
+/// An alert and its repetitions.
+struct Finding {
+    alert: Alert,
+    latest: Timestamp,
+    told: Timestamp,
+    untold: bool,
 }
 
 /// Judgements over budget after which a rule only counts.
@@ -82,6 +98,7 @@ impl Decide {
             stamp: 0,
             candidates: Vec::new(),
             groups: IndexMap::new(),
+            untold: 0,
             raised: IndexMap::new(),
             steps: IndexMap::new(),
         }
@@ -164,6 +181,31 @@ impl Decide {
     pub fn tick(&mut self, rules: &RuleSet, now: Timestamp, out: &mut Vec<Alert>) {
         self.adopt(rules);
         self.overdue(rules, now, out);
+        self.tell(|finding| now.since(finding.told) >= TELL, out);
+    }
+
+    /// The end: what was kept to be told together is told.
+    pub fn finish(&mut self, out: &mut Vec<Alert>) {
+        self.tell(|_| true, out);
+    }
+
+    fn tell(&mut self, due: impl Fn(&Finding) -> bool, out: &mut Vec<Alert>) {
+        if self.untold == 0 {
+            return;
+        }
+        for finding in self.groups.values_mut().filter(|finding| finding.untold && due(finding)) {
+            (finding.untold, finding.told) = (false, finding.latest);
+            self.untold -= 1;
+            out.push(finding.alert.clone());
+        }
+    }
+
+    /// A finding that makes room, or a later one of its group: its last repetitions are told now or never.
+    fn close(&mut self, finding: Option<Finding>, out: &mut Vec<Alert>) {
+        if let Some(finding) = finding.filter(|finding| finding.untold) {
+            self.untold -= 1;
+            out.push(finding.alert);
+        }
     }
 
     fn overdue(&mut self, rules: &RuleSet, now: Timestamp, out: &mut Vec<Alert>) {
@@ -271,11 +313,13 @@ impl Decide {
             Subject::Event => (ActionId(0), WorkflowId(0)),
         };
         let chain = self.chain(id);
-        if let Some((latest, alert)) = self.groups.get_mut(&key)
-            && now.since(*latest) < rule.quiet
+        if let Some(finding) = self.groups.get_mut(&key)
+            && now.since(finding.latest) < rule.quiet
         {
-            *latest = now;
+            let alert = &mut finding.alert;
+            finding.latest = now;
             alert.count += 1;
+            let news = proof > alert.proof || alert.count <= TOLD_EACH || now.since(finding.told) >= TELL;
             alert.proof = alert.proof.max(proof);
             // What followed from the step that was reported first shows more of what happened.
             if chain.iter().any(|link| link.action == alert.action) && alert.action != id {
@@ -284,7 +328,13 @@ impl Decide {
                 alert.object = event.field("object").cloned().unwrap_or(Value::Null);
                 alert.matched = matched(rule, event);
             }
-            out.push(alert.clone());
+            self.untold -= usize::from(finding.untold);
+            finding.untold = !news;
+            self.untold += usize::from(finding.untold);
+            if news {
+                finding.told = now;
+                out.push(finding.alert.clone());
+            }
             return;
         }
         let name = format!("{}\u{1f}{}\u{1f}{}\u{1f}{}\u{1f}{}", key.0, rule.reference.version, key.1, id, now.0);
@@ -309,9 +359,12 @@ impl Decide {
             shadow,
         };
         if self.groups.len() >= RULE_KEYS {
-            self.groups.swap_remove_index(0);
+            let oldest = self.groups.swap_remove_index(0).map(|(_, finding)| finding);
+            self.close(oldest, out);
         }
-        self.groups.insert(key, (now, alert.clone()));
+        let finding = Finding { alert: alert.clone(), latest: now, told: now, untold: false };
+        let before = self.groups.insert(key, finding);
+        self.close(before, out);
         out.push(alert);
     }
 
@@ -328,7 +381,7 @@ impl Decide {
     /// The answer proves more than the request did: the same alert again.
     fn upgrade(&mut self, id: ActionId, step: &Step, proof: Proof, out: &mut Vec<Alert>) {
         for key in self.raised.get(&id).cloned().unwrap_or_default() {
-            let Some((_, alert)) = self.groups.get_mut(&key) else { continue };
+            let Some(Finding { alert, .. }) = self.groups.get_mut(&key) else { continue };
             let more = proof > alert.proof || (alert.action == step.action.id && alert.incomplete != step.action.incomplete);
             if more {
                 alert.proof = alert.proof.max(proof);

@@ -317,6 +317,27 @@ fn parts_of_a_key_that_are_not_known_are_one_value() {
     check(sum, &[paid("prompt = \"x\""), paid("prompt = \"x\"")].join(", "), 0);
 }
 
+/// Whatever is told, and when: the last word of a finding has its whole count, and a flood is no flood of alerts.
+#[test]
+fn many_repetitions_are_told_together() {
+    let set = set_of("when = 'kind == \"x\"'\n");
+    let event = event_of(r#"{"kind":"x","op":"a"}"#);
+    for (every, ticks, told) in [(1, false, 26), (1, true, 26), (2_000, false, 10_000), (2_000, true, 10_000)] {
+        let (mut decide, mut out) = (Decide::default(), Vec::new());
+        for number in 0..10_000_u64 {
+            let now = Timestamp((1_000_000 + number * every) * 1_000_000);
+            decide.push_event(&set, &event, now, &mut out);
+            if ticks {
+                decide.tick(&set, now, &mut out);
+            }
+        }
+        decide.finish(&mut out);
+        assert_eq!(out.last().map(|alert| alert.count), Some(10_000), "every {every} ms");
+        assert!(out.windows(2).all(|pair| pair[0].count < pair[1].count && pair[0].uid == pair[1].uid), "every {every} ms");
+        assert_eq!(out.len(), told, "every {every} ms, ticks {ticks}");
+    }
+}
+
 #[test]
 fn exceptions_are_not_counted() {
     let count = "when = 'kind == \"x\"'\ncount = { by = [\"workflow\"], within = \"1h\", over = 1 }\nexcept = [{ op = \"probe\", why = \"probe\" }]";
