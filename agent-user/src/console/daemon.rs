@@ -268,7 +268,7 @@ fn origin(config: &Config) -> String {
 }
 
 pub(super) fn host_name() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "-".into(), |name| name.trim().to_owned())
+    rustix::system::uname().nodename().to_str().map_or_else(|_| "-".into(), str::to_owned)
 }
 
 /// The key of this installation's fingerprints: made once, kept with mode 0600.

@@ -22,16 +22,15 @@ pub(super) fn build(build: &Build, folder: &Path, version: &str) -> Result<PathB
     put(&folder.join("agentward.service"), "usr/lib/systemd/system/agentward.service", 0o644)?;
     put(&folder.join("agentward.toml"), "etc/agentward/agentward.toml", 0o644)?;
     fs::create_dir_all(tree.join("etc/agentward/rules"))?;
-    for (from, to) in
-        [("README.md", "README.md"), ("SECURITY.md", "SECURITY.md"), ("LICENSE", "copyright"), ("sbom.cdx.json", "sbom.cdx.json")]
-    {
-        put(&folder.join(from), &format!("{DOCS}/{to}"), 0o644)?;
+    for name in ["README.md", "SECURITY.md", "sbom.cdx.json", "THIRD-PARTY.txt"] {
+        put(&folder.join(name), &format!("{DOCS}/{name}"), 0o644)?;
     }
-    for name in ["Containerfile", "daemonset.yaml"] {
+    put(&folder.join("LICENSE"), &format!("{DOCS}/copyright"), 0o644)?;
+    for name in ["Containerfile", "daemonset.yaml", "network.conf"] {
         put(&folder.join(name), &format!("{DOCS}/examples/{name}"), 0o644)?;
     }
     put(&folder.join("CHANGELOG.md"), &format!("{DOCS}/changelog"), 0o644)?;
-    for file in files_below(&folder.join("rules"))? {
+    for file in files_below(&folder.join("rules"))?.into_iter().chain(files_below(&folder.join("observe"))?) {
         let inside = file.strip_prefix(folder).context("lies in the folder")?.to_string_lossy().into_owned();
         put(&file, &format!("usr/share/agentward/{inside}"), 0o644)?;
     }
@@ -46,7 +45,10 @@ pub(super) fn build(build: &Build, folder: &Path, version: &str) -> Result<PathB
     ] {
         put(&folder.join("completions").join(from), to, 0o644)?;
     }
-    for file in files_below(&tree.join("usr/share/man"))?.iter().chain([&tree.join(DOCS).join("changelog")]) {
+    for file in files_below(&tree.join("usr/share/man"))?
+        .iter()
+        .chain(&["changelog", "THIRD-PARTY.txt"].map(|name| tree.join(DOCS).join(name)))
+    {
         sh::output(sh::command("gzip").arg("-9n").arg(file))?;
     }
     let kilobytes: u64 =

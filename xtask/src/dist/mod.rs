@@ -6,6 +6,8 @@
 
 mod check;
 mod deb;
+mod install;
+mod licences;
 mod sbom;
 
 use std::fs;
@@ -64,6 +66,12 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
+/// For `cargo xtask test --only dist`: the packages of the last build, and all that can be proved of them.
+pub fn prove() -> Result<()> {
+    crate::build::run()?;
+    run(&Arguments { check: true, twice: false, built: true })
+}
+
 /// The last commit's time, so that a build of the same sources carries the same.
 fn epoch() -> String {
     let commit = || sh::output(sh::command("git").args(["log", "-1", "--format=%ct"])).ok();
@@ -95,10 +103,15 @@ fn pack(build: &Build) -> Result<Packed> {
         Ok(fs::set_permissions(&to, fs::Permissions::from_mode(mode))?)
     };
     put(&program, "agentward", 0o755)?;
+    let program = folder.join("agentward");
+    if build.built {
+        // The names and lines of a plain build are nine tenths of it.
+        sh::run(sh::command("strip").arg(&program))?;
+    }
     for file in ["README.md", "CHANGELOG.md", "SECURITY.md", "LICENSE"] {
         put(&build.root.join(file), file, 0o644)?;
     }
-    for file in ["agentward.service", "agentward.toml", "Containerfile", "daemonset.yaml"] {
+    for file in ["agentward.service", "agentward.toml", "network.conf", "Containerfile", "daemonset.yaml"] {
         put(&build.root.join("xtask/dist").join(file), file, 0o644)?;
     }
     let rules = files_below(&build.root.join("rules"))?;
@@ -112,7 +125,9 @@ fn pack(build: &Build) -> Result<Packed> {
         let place = if name.ends_with(".1") { "man" } else { "completions" };
         put(&file, &format!("{place}/{name}"), 0o644)?;
     }
-    let bill = sbom::bill(build, &program, &object)?;
+    let linked = sbom::linked(build)?;
+    fs::write(folder.join("THIRD-PARTY.txt"), licences::list(&linked)?)?;
+    let bill = sbom::bill(build, &program, &object, &linked)?;
     let bill_file = folder.join("sbom.cdx.json");
     fs::write(&bill_file, &bill)?;
 
@@ -164,6 +179,10 @@ fn compile(build: &Build) -> Result<(PathBuf, PathBuf, PathBuf)> {
         build.target.join("dist/agentward")
     };
     let manual = build.target.join("manual");
+    // Making it links the library once more; for work on the packages that of an earlier time will do.
+    if build.built && manual.exists() {
+        return Ok((program, object, manual));
+    }
     if manual.exists() {
         fs::remove_dir_all(&manual)?;
     }

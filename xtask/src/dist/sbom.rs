@@ -4,7 +4,7 @@
 //! program's hash, so the same build has the same bill.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -12,9 +12,7 @@ use serde_json::{Value, json};
 use super::{Build, VERSION, sha256};
 use crate::sh;
 
-pub(super) fn bill(build: &Build, program: &Path, object: &Path) -> Result<String> {
-    let daemon = graph(build, "x86_64-unknown-linux-gnu", "agentward")?;
-    let probes = graph(build, "bpfel-unknown-none", "agent-ebpf")?;
+pub(super) fn bill(build: &Build, program: &Path, object: &Path, linked: &[Crate]) -> Result<String> {
     let hashes = lock_hashes(&build.root)?;
     let program_hash = sha256(program)?;
     let root = format!("agentward@{VERSION}");
@@ -27,7 +25,7 @@ pub(super) fn bill(build: &Build, program: &Path, object: &Path) -> Result<Strin
     })];
     let mut edges: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut seen = BTreeSet::new();
-    for (name, version, license, below) in daemon.iter().chain(&probes) {
+    for Crate { name, version, license, below, .. } in linked {
         let reference = format!("{name}@{version}");
         edges.entry(reference.clone()).or_default().extend(below.iter().cloned());
         if [&root, &probe_ref].contains(&&reference) || !seen.insert(reference.clone()) {
@@ -35,8 +33,7 @@ pub(super) fn bill(build: &Build, program: &Path, object: &Path) -> Result<Strin
         }
         let mut component = json!({"type": "library", "bom-ref": reference, "name": name, "version": version});
         if let Some(license) = license {
-            // The older spelling of cargo means OR.
-            component["licenses"] = json!([{"expression": license.replace(" / ", " OR ").replace('/', " OR ")}]);
+            component["licenses"] = json!([{"expression": license}]);
         }
         // Crates without a hash in the lock file are this workspace's own.
         if let Some(hash) = hashes.get(&reference) {
@@ -69,8 +66,22 @@ pub(super) fn bill(build: &Build, program: &Path, object: &Path) -> Result<Strin
     Ok(format!("{bill:#}\n"))
 }
 
-/// A crate: name, version, licence, and what it depends on as `name@version`.
-type Crate = (String, String, Option<String>, Vec<String>);
+pub(super) struct Crate {
+    pub(super) name: String,
+    pub(super) version: String,
+    pub(super) license: Option<String>,
+    /// Its sources.
+    pub(super) folder: PathBuf,
+    /// What it depends on, as `name@version`.
+    below: Vec<String>,
+}
+
+/// Every crate linked into the program or the probe object, twice where both have it.
+pub(super) fn linked(build: &Build) -> Result<Vec<Crate>> {
+    let mut all = graph(build, "x86_64-unknown-linux-gnu", "agentward")?;
+    all.extend(graph(build, "bpfel-unknown-none", "agent-ebpf")?);
+    Ok(all)
+}
 
 /// Every crate linked into `top`: normal dependencies, build scripts and tests left out.
 fn graph(build: &Build, target: &str, top: &str) -> Result<Vec<Crate>> {
@@ -109,8 +120,15 @@ fn graph(build: &Build, target: &str, top: &str) -> Result<Vec<Crate>> {
         .iter()
         .map(|id| {
             let package = &packages[id];
-            let license = package["license"].as_str().map(str::to_owned);
-            (text(&package["name"]), text(&package["version"]), license, below[id].iter().map(reference).collect())
+            let manifest = PathBuf::from(text(&package["manifest_path"]));
+            Crate {
+                name: text(&package["name"]),
+                version: text(&package["version"]),
+                // The older spelling of cargo means OR.
+                license: package["license"].as_str().map(|license| license.replace(" / ", " OR ").replace('/', " OR ")),
+                folder: manifest.parent().map(Path::to_owned).unwrap_or_default(),
+                below: below[id].iter().map(reference).collect(),
+            }
         })
         .collect())
 }

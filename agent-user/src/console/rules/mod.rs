@@ -92,8 +92,23 @@ pub(super) fn run(command: &Command) -> Outcome {
     }
 }
 
-/// Rule files of a path: itself, or every `.toml` below it, in the order of their names.
+/// Rule files of a path: itself, or every `.toml` below it, in the order of their names. A folder without any is a mistake of whoever
+/// named it.
 pub(super) fn rule_files(path: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let found = files_of(path)?;
+    if found.is_empty() {
+        return Err(Failure::Input(format!("{}: holds no .toml file", path.display())));
+    }
+    Ok(found)
+}
+
+/// Rule files of the paths that are used beside the built-in rules. A folder that holds none yet is no reason not to watch.
+pub(super) fn followed(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+    let files: Result<Vec<_>, _> = paths.iter().map(|path| files_of(path)).collect();
+    Ok(files?.concat())
+}
+
+fn files_of(path: &Path) -> Result<Vec<PathBuf>, Failure> {
     let metadata = fs::metadata(path).map_err(|error| Failure::file(path, "read", &error))?;
     if metadata.is_file() {
         return Ok(vec![path.to_owned()]);
@@ -110,9 +125,6 @@ pub(super) fn rule_files(path: &Path) -> Result<Vec<PathBuf>, Failure> {
                 found.push(path);
             }
         }
-    }
-    if found.is_empty() {
-        return Err(Failure::Input(format!("{}: holds no .toml file", path.display())));
     }
     found.sort();
     Ok(found)
@@ -137,12 +149,7 @@ pub(super) fn read_packs(paths: &[PathBuf]) -> Result<Vec<Pack>, Failure> {
 /// Before the daemon follows rules: every file of these paths is one that only those may write who may stop it, too.
 #[cfg(feature = "live")]
 pub(super) fn all_trusted(paths: &[PathBuf]) -> Result<(), Failure> {
-    for path in paths {
-        for file in rule_files(path)? {
-            trusted(&file)?;
-        }
-    }
-    Ok(())
+    followed(paths)?.iter().try_for_each(|file| trusted(file))
 }
 
 /// Whoever can write a rule file decides what is reported: only its owner may, and that is root or the user who runs this.
