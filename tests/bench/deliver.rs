@@ -1,11 +1,13 @@
 //! Delivery measured and tormented, without a kernel: alerts through the real journal, outbox, file sink and evidence log.
 //!
 //! `deliver rates FOLDER`: durable alerts a second with one sync a group, and with one sync an alert.
-//! `deliver kills FOLDER ALERTS KILLS`: a worker that delivers is killed at random again and again, until every alert arrived; then what
-//! the receiver and the evidence log hold is compared with what was sent. Exit code 1 when an alert is missing or changed.
+//! `deliver kills FOLDER ALERTS KILLS`: a worker that delivers is killed at random, each time with a part of the alerts before it; then what
+//! the receiver and the evidence log hold is compared with what was sent.
+//! `deliver faults FOLDER ALERTS`: system calls of a worker fail at the disk (strace injects the errors) while it delivers.
+//! Exit code 1 when an alert is missing or changed.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::atomic::Ordering;
@@ -17,7 +19,7 @@ use agentward::deliver::journal::{Journal, Limits};
 use agentward::deliver::outbox::{Entry, EntryKind, Outbox, Outlet};
 use agentward::deliver::sink::{Filter, Plan, Target};
 
-const USAGE: &str = "usage: deliver rates FOLDER | deliver kills FOLDER ALERTS KILLS";
+const USAGE: &str = "usage: deliver rates FOLDER | deliver kills FOLDER ALERTS KILLS | deliver faults FOLDER ALERTS";
 
 /// Alerts that are under way at once: what the pipeline would hold back at most, far below the bound of the queue.
 const UNDER_WAY: u64 = 4096;
@@ -29,7 +31,8 @@ fn main() -> ExitCode {
     match words[..] {
         ["rates", folder] => rates(Path::new(folder)),
         ["kills", folder, alerts, kills] => return torment(Path::new(folder), number(alerts), number(kills)),
-        ["worker", folder, alerts] => work(Path::new(folder), number(alerts)),
+        ["faults", folder, alerts] => return spoil(Path::new(folder), number(alerts)),
+        ["worker", folder, alerts, limit] => work(Path::new(folder), number(alerts), number(limit)),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);
@@ -102,41 +105,53 @@ fn file_sink(folder: &Path) -> Outlet {
     Outlet::new(&plan, "bench").expect("the sink's file opens")
 }
 
-/// Goes on from what is durable, as a source does that gives again what was not confirmed.
-fn work(folder: &Path, total: u64) {
+/// Goes on from what is durable, as a source does that gives again what was not confirmed. One whose limit is less than all waits for its
+/// end then.
+fn work(folder: &Path, total: u64, limit: u64) {
     let place = folder.join("journal");
     let journal = Journal::open(&place, Limits { total: 4 << 30, ..Limits::default() }).expect("opens after any kill");
     let from = journal.next().0;
     let log = Log::open(&folder.join("evidence"), "bench").expect("the log opens after any kill");
     let mut outbox = Outbox::start(journal, &place, vec![file_sink(folder), Outlet::evidence(log)]).expect("starts");
+    say("works");
     let sink = outbox.sinks[0].1.clone();
     std::thread::spawn(move || {
         while sink.delivered.load(Ordering::Relaxed) == 0 {
             std::thread::sleep(Duration::from_millis(1));
         }
-        println!("delivered");
+        say("delivered");
     });
-    send(&outbox, from, total, &outbox.counters.written);
+    send(&outbox, from, limit, &outbox.counters.written);
+    if limit < total {
+        std::thread::sleep(Duration::from_secs(600));
+    }
     let all = || outbox.sinks.iter().all(|(_, sink)| sink.queued.load(Ordering::Relaxed) == 0);
-    let end = Instant::now() + Duration::from_secs(60);
+    let end = Instant::now() + Duration::from_secs(240);
     while !all() && Instant::now() < end {
         std::thread::sleep(Duration::from_millis(5));
     }
     outbox.stop();
-    println!("done");
+    say("done");
+}
+
+/// Where writing may fail, too.
+fn say(word: &str) {
+    while writeln!(std::io::stdout().lock(), "{word}").is_err() {}
 }
 
 fn torment(folder: &Path, total: u64, kills: u64) -> ExitCode {
+    /// From the start of work; one worker in eight dies before that. One that is through with its part of the alerts waits for its end.
+    const LONGEST: Duration = Duration::from_millis(40);
     fresh(folder);
     let program = std::env::current_exe().expect("runs");
-    let (mut killed, mut slowest) = (0_u64, Duration::ZERO);
-    // Spread over the whole of the work, however fast this host is.
+    let (mut killed, mut first) = (0_u64, Vec::new());
     let mut dice = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut longest = Duration::from_millis(200);
     loop {
         let started = Instant::now();
+        // What a worker did not send in its life is left to the next ones.
+        let limit = total * (killed + 1).min(kills + 1) / (kills + 1);
         let mut child = Command::new(&program)
-            .args(["worker".as_ref(), folder.as_os_str(), total.to_string().as_ref()])
+            .args(["worker".as_ref(), folder.as_os_str(), total.to_string().as_ref(), limit.to_string().as_ref()])
             .stdout(Stdio::piped())
             .spawn()
             .expect("starts itself");
@@ -144,34 +159,78 @@ fn torment(folder: &Path, total: u64, kills: u64) -> ExitCode {
         let (say, said) = std::sync::mpsc::channel();
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| say.send((line, Instant::now())).unwrap_or(())));
         dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let life =
-            if killed < kills { longest.mul_f64((dice >> 40) as f64 / (1_u64 << 24) as f64) } else { Duration::from_secs(300) };
+        let part = LONGEST.mul_f64((dice >> 40) as f64 / (1_u64 << 24) as f64);
+        let forever = Duration::from_secs(300);
+        let mut end = started + if killed < kills && (dice >> 30).is_multiple_of(8) { part } else { forever };
         let mut finished = false;
-        while let Ok((line, at)) = said.recv_timeout(life.saturating_sub(started.elapsed())) {
+        while let Ok((line, at)) = said.recv_timeout(end.saturating_duration_since(Instant::now())) {
             match line.as_str() {
-                "delivered" => slowest = slowest.max(at - started),
+                "works" if killed < kills => end = end.min(at + part),
+                "works" => {}
+                "delivered" => first.push(at - started),
                 _ => finished = line == "done",
             }
         }
         // Its end may come between; killing what has ended is no error.
         let _ = child.kill();
         child.wait().expect("was started");
-        if !finished {
-            killed += 1;
-        } else if killed >= kills {
+        if finished {
             break;
-        } else {
-            // Faster than the kills: the rest of them meets workers with nothing left to do, so they come sooner from now on.
-            longest /= 2;
-            if longest < Duration::from_millis(2) {
-                break;
-            }
+        }
+        killed += 1;
+        if killed > kills + 3 {
+            println!("a worker does not come to its end");
+            return ExitCode::FAILURE;
         }
     }
-    judge(folder, total, killed, slowest)
+    let slowest = first.iter().copied().max().unwrap_or_default();
+    println!("start to first delivery: {} of {} workers, slowest {} ms", first.len(), killed + 1, slowest.as_millis());
+    println!("{killed} kills");
+    judge(folder, total)
 }
 
-fn judge(folder: &Path, total: u64, killed: u64, slowest: Duration) -> ExitCode {
+/// Calls that reach the disk, the error, the first that fails and how many then pass between two.
+const FAULTS: [(&str, &str, u32, u32); 6] = [
+    ("fdatasync", "EIO", 5, 7),
+    ("write", "ENOSPC", 30, 19),
+    ("ftruncate", "EIO", 1, 3),
+    ("rename", "EIO", 12, 5),
+    ("openat", "EMFILE", 90, 11),
+    ("unlink", "EIO", 1, 2),
+];
+
+/// Faults that are wanted at least.
+const WANTED_FAULTS: usize = 200;
+
+fn spoil(folder: &Path, total: u64) -> ExitCode {
+    fresh(folder);
+    std::fs::create_dir_all(folder).expect("the folder can be made");
+    let log = folder.join("strace");
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-qq", "--seccomp-bpf", "-o"]).arg(&log);
+    for (call, error, first, step) in FAULTS {
+        strace.args(["-e", &format!("inject={call}:error={error}:when={first}+{step}")]);
+    }
+    let calls: Vec<&str> = FAULTS.iter().map(|(call, ..)| *call).collect();
+    strace.args(["-e", &format!("trace={}", calls.join(","))]).arg(std::env::current_exe().expect("runs"));
+    strace.args(["worker".as_ref(), folder.as_os_str(), total.to_string().as_ref(), total.to_string().as_ref()]);
+    let started = Instant::now();
+    let done = strace.stdout(Stdio::piped()).stderr(Stdio::piped()).output().expect("strace is installed");
+    let elapsed = started.elapsed();
+    let said = String::from_utf8_lossy(&done.stdout).into_owned();
+    let panics = String::from_utf8_lossy(&done.stderr).matches("panicked").count();
+    let met = std::fs::read_to_string(&log).expect("strace wrote it").matches("(INJECTED)").count();
+    println!(
+        "{met} faults of {} in {:.1} s, {panics} panics, came to its end: {}",
+        calls.join(", "),
+        elapsed.as_secs_f64(),
+        said.contains("done")
+    );
+    let verdict = judge(folder, total);
+    if met >= WANTED_FAULTS && panics == 0 && said.contains("done") { verdict } else { ExitCode::FAILURE }
+}
+
+fn judge(folder: &Path, total: u64) -> ExitCode {
     let received = std::fs::read_to_string(folder.join("received.jsonl")).expect("was written");
     let mut times: BTreeMap<u64, u32> = BTreeMap::new();
     let mut broken = 0_u64;
@@ -188,10 +247,7 @@ fn judge(folder: &Path, total: u64, killed: u64, slowest: Duration) -> ExitCode 
     let log = folder.join("evidence");
     let key = std::fs::read_to_string(log.join("log.pub")).expect("was written");
     let verdict = verify(&log, &Verifier::parse(&key).expect("is a key"));
-    println!(
-        "{total} alerts, {killed} kills: {lost} lost, {twice} delivered more than once with their own uid, {broken} lines cut by a kill"
-    );
-    println!("slowest start to first delivery: {} ms", slowest.as_millis());
+    println!("{total} alerts: {lost} lost, {twice} delivered more than once with their own uid, {broken} lines cut by a kill");
     println!("evidence log: {verdict:?}");
     if lost == 0 && verdict == Verdict::Holds(total) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -15,11 +15,18 @@ def free_port():
 
 def until(condition, what, seconds=30):
     """Waits for something that another program does."""
+    if not within(condition, seconds):
+        raise AssertionError(f"after {seconds} s: {what}")
+
+
+def within(condition, seconds):
+    """True as soon as it holds; false when it did not in that time."""
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
-            raise AssertionError(f"after {seconds} s: {what}")
+            return False
         time.sleep(0.02)
+    return True
 
 
 def open_port(port):

@@ -23,7 +23,7 @@ struct Step {
     run: fn() -> Result<()>,
 }
 
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 13] = [
     Step { name: "format", run: || sh::check(sh::cargo().args(["fmt", "--all", "--check"])) },
     Step { name: "clippy of the pure library", run: clippy_pure },
     Step { name: "pure library", run: pure },
@@ -33,17 +33,21 @@ const STEPS: [Step; 11] = [
     Step { name: "rules and recordings", run: recordings },
     Step { name: "console in a browser and a terminal", run: console },
     Step { name: "sinks into real receivers", run: receivers::slice },
+    Step { name: "outages of receivers", run: receivers::outage_slice },
     Step { name: LIVE, run: live },
     Step { name: STACKS, run: stacks },
+    Step { name: DIST, run: crate::dist::prove },
 ];
 const LIVE: &str = "live, on this kernel";
 /// Only when asked for by name: it downloads the agents' own programs.
 const STACKS: &str = "stacks, with the programs that agents ship";
+/// Only when asked for by name: it makes a Debian in a folder.
+const DIST: &str = "dist, packed, installed and removed";
 
 pub fn run(arguments: &Arguments) -> Result<()> {
     let wanted = |step: &&Step| {
         let named = |word: &String| step.name.contains(word.as_str());
-        !(arguments.no_live && step.name == LIVE) && arguments.only.as_ref().map_or(step.name != STACKS, named)
+        !(arguments.no_live && step.name == LIVE) && arguments.only.as_ref().map_or(![STACKS, DIST].contains(&step.name), named)
     };
     let mut done = Vec::new();
     for step in STEPS.iter().filter(wanted) {

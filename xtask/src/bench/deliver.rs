@@ -1,8 +1,8 @@
-//! Delivery: durable alerts a second with and without group commit, and a worker that is killed at random.
+//! Delivery: durable alerts a second with and without group commit, a worker that is killed at random, and one whose disk fails.
 
 use anyhow::Result;
 
-use crate::{build, sh};
+use crate::{build, setup, sh};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -10,17 +10,28 @@ pub struct Arguments {
     alerts: u64,
     #[arg(long, default_value_t = 500)]
     kills: u32,
+    /// Only this part.
+    #[arg(value_parser = ["rates", "kills", "faults"])]
+    only: Option<String>,
 }
+
+/// Enough that more than 200 faults are met.
+const ALERTS_OF_FAULTS: u32 = 2000;
 
 pub fn run(arguments: &Arguments) -> Result<()> {
     let folder = sh::target().join("bench-deliver");
-    for words in [vec!["rates".to_owned()], vec!["kills".to_owned()]] {
-        let mut cargo = build::cargo()?;
-        cargo.args(["run", "--release", "-q", "-p", "agent-tests", "--example", "deliver", "--", &words[0]]).arg(&folder);
-        if words[0] == "kills" {
-            cargo.args([arguments.alerts.to_string(), arguments.kills.to_string()]);
+    let parts = [
+        ("rates", vec![]),
+        ("kills", vec![arguments.alerts.to_string(), arguments.kills.to_string()]),
+        ("faults", vec![ALERTS_OF_FAULTS.to_string()]),
+    ];
+    for (part, more) in parts.iter().filter(|(part, _)| arguments.only.as_ref().is_none_or(|only| only == part)) {
+        if *part == "faults" {
+            setup::need(&[("strace", "strace")])?;
         }
-        sh::run(&mut cargo)?;
+        let mut cargo = build::cargo()?;
+        cargo.args(["run", "--release", "-q", "-p", "agent-tests", "--example", "deliver", "--", part]).arg(&folder);
+        sh::run(cargo.args(more))?;
     }
     Ok(())
 }

@@ -7,7 +7,8 @@
 use std::collections::HashMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
-use std::process::Stdio;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
@@ -18,10 +19,10 @@ use crate::{build, peers, sh};
 #[derive(clap::Args)]
 pub struct Arguments {
     #[arg(long, default_value_t = 400)]
-    requests: usize,
+    pub(super) requests: usize,
     /// Milliseconds between two requests.
     #[arg(long, default_value_t = 20)]
-    pause: u64,
+    pub(super) pause: u64,
 }
 
 const PACK: &str = r#"
@@ -66,61 +67,108 @@ for number in range(requests):
 
 pub fn run(arguments: &Arguments) -> Result<()> {
     let _alone = sh::alone("this measurement")?;
-    peers::prepare_python()?;
-    build::run()?;
-    let folder = sh::target().join("bench-latency");
-    let _ = fs::remove_dir_all(&folder);
-    fs::create_dir_all(&folder)?;
-    let rules = folder.join("rules");
-    fs::create_dir_all(&rules)?;
-    fs::write(rules.join("latency.toml"), PACK)?;
-    let client = folder.join("latency_client.py");
-    fs::write(&client, CLIENT)?;
-    let mut standin = sh::command(peers::python());
-    let standin = standin.arg(peers::sources().join("standin.py")).arg(&folder).stdin(Stdio::piped());
-    let mut standin = standin.stdout(Stdio::null()).spawn()?;
-    let port = wait_for("the stand-in", || fs::read_to_string(folder.join("port")).ok())?;
-    let sink = folder.join("alerts.jsonl");
-    let config = format!(
-        "scope = \"match\"\nrules = [\"{}\"]\n[match]\nargv = [\"*latency_client.py\"]\n[[sink]]\ntype = \"file\"\nname = \"alerts\"\npath = \"{}\"\n",
-        rules.display(),
-        sink.display()
-    );
-    let watching = daemon(&folder, &config)?;
-    let mut python = sh::command(peers::python());
-    python.arg(&client).args([port.trim(), &arguments.requests.to_string(), &arguments.pause.to_string()]);
-    let mut asking = python.env("SSL_CERT_FILE", folder.join("ca.pem")).stdout(Stdio::piped()).spawn()?;
-    let said = BufReader::new(asking.stdout.take().context("stdout is piped")?);
-    let told = std::thread::spawn(move || said.lines().map_while(Result::ok).collect::<Vec<_>>());
-    let seen = follow(&sink, arguments)?;
-    ensure!(asking.wait()?.success(), "the client failed");
-    let mut delays = Vec::new();
-    for line in told.join().ok().context("the reader of the client ended")? {
-        let (number, time) = line.split_once(' ').context("number and time")?;
-        if let Some(at) = seen.get(&number.parse::<usize>()?) {
-            delays.push((*at as f64 - time.parse::<f64>()?) / 1e6);
-        }
-    }
+    let folder = super::fresh("latency")?;
+    let world = World::start(&folder)?;
+    let watching = daemon(&folder, &world.config("*latency_client.py"))?;
+    let delays = world.ask(arguments)?;
     drop(watching);
-    drop(standin.stdin.take());
-    standin.wait()?;
-    delays.sort_by(f64::total_cmp);
-    let percentile = |part: f64| delays.get((delays.len() as f64 * part) as usize).or(delays.last()).copied().unwrap_or(f64::NAN);
-    println!(
-        "{} requests, {} alerts: from the TLS call to the sink's file p50 {:.1} ms, p90 {:.1} ms, p99 {:.1} ms, longest {:.1} ms",
-        arguments.requests,
-        delays.len(),
-        percentile(0.5),
-        percentile(0.9),
-        percentile(0.99),
-        percentile(1.0)
-    );
-    ensure!(delays.len() == arguments.requests, "not every request raised its alert");
-    Ok(())
+    println!("{} requests: from the TLS call to the sink's file {delays}", arguments.requests);
+    delays.complete()
+}
+
+/// A stand-in server, the client, and the rule that alerts on each of its requests.
+pub(super) struct World {
+    folder: PathBuf,
+    standin: Child,
+    port: String,
+}
+
+impl World {
+    /// Builds what is measured, too.
+    pub(super) fn start(folder: &Path) -> Result<World> {
+        peers::prepare_python()?;
+        build::run()?;
+        let rules = folder.join("rules");
+        fs::create_dir_all(&rules)?;
+        fs::write(rules.join("latency.toml"), PACK)?;
+        fs::write(folder.join("latency_client.py"), CLIENT)?;
+        let mut standin = sh::command(peers::python());
+        let standin = standin.arg(peers::sources().join("standin.py")).arg(folder).stdin(Stdio::piped());
+        let standin = standin.stdout(Stdio::null()).spawn()?;
+        let port = wait_for("the stand-in", || fs::read_to_string(folder.join("port")).ok())?;
+        Ok(World { folder: folder.to_owned(), standin, port })
+    }
+
+    fn sink(&self) -> PathBuf {
+        self.folder.join("alerts.jsonl")
+    }
+
+    /// Watches processes with such an argument.
+    pub(super) fn config(&self, argument: &str) -> String {
+        format!(
+            "scope = \"match\"\nrules = [\"{}\"]\n[match]\nargv = [\"{argument}\"]\n[[sink]]\ntype = \"file\"\nname = \"alerts\"\npath = \"{}\"\n",
+            self.folder.join("rules").display(),
+            self.sink().display()
+        )
+    }
+
+    /// Lets the client ask, and compares its stamps with the alerts' arrivals.
+    pub(super) fn ask(&self, arguments: &Arguments) -> Result<Delays> {
+        let mut python = sh::command(peers::python());
+        python.arg(self.folder.join("latency_client.py"));
+        python.args([self.port.trim(), &arguments.requests.to_string(), &arguments.pause.to_string()]);
+        let mut asking = python.env("SSL_CERT_FILE", self.folder.join("ca.pem")).stdout(Stdio::piped()).spawn()?;
+        let said = BufReader::new(asking.stdout.take().context("stdout is piped")?);
+        let told = std::thread::spawn(move || said.lines().map_while(Result::ok).collect::<Vec<_>>());
+        let seen = follow(&self.sink(), arguments)?;
+        ensure!(asking.wait()?.success(), "the client failed");
+        let mut delays = Delays { wanted: arguments.requests, milliseconds: Vec::new() };
+        for line in told.join().ok().context("the reader of the client ended")? {
+            let (number, time) = line.split_once(' ').context("number and time")?;
+            if let Some(at) = seen.get(&number.parse::<usize>()?) {
+                delays.milliseconds.push((*at as f64 - time.parse::<f64>()?) / 1e6);
+            }
+        }
+        delays.milliseconds.sort_by(f64::total_cmp);
+        Ok(delays)
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        drop(self.standin.stdin.take());
+        let _ = self.standin.wait();
+    }
+}
+
+/// Sorted, one for each alert that came.
+pub(super) struct Delays {
+    wanted: usize,
+    milliseconds: Vec<f64>,
+}
+
+impl Delays {
+    pub(super) fn at(&self, part: f64) -> f64 {
+        let place = (self.milliseconds.len() as f64 * part) as usize;
+        self.milliseconds.get(place).or(self.milliseconds.last()).copied().unwrap_or(f64::NAN)
+    }
+
+    pub(super) fn complete(&self) -> Result<()> {
+        ensure!(self.milliseconds.len() == self.wanted, "not every request raised its alert");
+        Ok(())
+    }
+}
+
+impl std::fmt::Display for Delays {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (p50, p90, p99, longest) = (self.at(0.5), self.at(0.9), self.at(0.99), self.at(1.0));
+        let arrived = self.milliseconds.len();
+        write!(f, "{arrived} alerts: p50 {p50:.1} ms, p90 {p90:.1} ms, p99 {p99:.1} ms, longest {longest:.1} ms")
+    }
 }
 
 /// When the alert on each request was in the file.
-fn follow(sink: &std::path::Path, arguments: &Arguments) -> Result<HashMap<usize, u128>> {
+fn follow(sink: &Path, arguments: &Arguments) -> Result<HashMap<usize, u128>> {
     let mut file = wait_for("the sink's file", || fs::File::open(sink).ok())?;
     let mut seen = HashMap::new();
     let (mut text, mut quiet) = (String::new(), Instant::now());

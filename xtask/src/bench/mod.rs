@@ -4,16 +4,18 @@ mod capture;
 mod decode;
 mod deliver;
 mod detection;
+mod flood;
 mod latency;
 mod memory;
 mod nginx;
 mod policy;
 mod replay;
 mod resolve;
+mod soak;
 mod understand;
 
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -34,8 +36,12 @@ enum What {
     Capture(capture::Arguments),
     /// The decoders' inner paths, each beside the bare library in the same run (installs libnghttp2-dev).
     Decode,
-    /// Durable alerts a second with and without group commit, and a worker that is killed at random.
+    /// Durable alerts a second with and without group commit, a worker that is killed at random, and one whose disk fails.
     Deliver(deliver::Arguments),
+    /// 100 violations of one process while another writes junk at full speed: how many arrive, and when (root).
+    Flood,
+    /// Receivers that fail while others work: each kind of sink by each kind of failure, in one outbox.
+    Outage(crate::receivers::OutageArguments),
     /// Throughput of the pure pipeline beside a bare parse of the same bytes.
     Replay,
     /// What the built-in rules find in attacked workflows, and how many honest ones they accuse.
@@ -49,11 +55,12 @@ enum What {
     /// The web console on an hour of a busy host: time of a page, delay, cost, memory of the browser. `AGENTWARD_LOAD_SECONDS` and
     /// `AGENTWARD_MEMORY_SECONDS` set how long it looks.
     Console,
-    /// Resident memory of the daemon beside bpftrace, idle and after many exchanges (root).
     /// Actions a second, state of an open workflow with 100,000 open, and the cost of a growing history.
     Understand,
-    /// Resident memory of the daemon, idle and after many exchanges (root).
+    /// Resident memory of the daemon beside bpftrace, idle and after many exchanges (root).
     Memory,
+    /// Slope and peak of the daemon's memory under steady traffic (root).
+    Soak(soak::Arguments),
     /// What the resolver finds in real files whose names were taken away: found, right, refused, wrong, time and memory (downloads 600 MB).
     Resolve,
     /// Time from a TLS call to the alert in the sink's file, on an idle host (root).
@@ -65,6 +72,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         What::Capture(arguments) => capture::run(arguments),
         What::Decode => decode::run(),
         What::Deliver(arguments) => deliver::run(arguments),
+        What::Flood => flood::run(),
+        What::Outage(arguments) => crate::receivers::outage(arguments),
         What::Replay => replay::run(),
         What::Policy => policy::run(),
         What::Sdks(arguments) => crate::test::sdks(arguments),
@@ -72,10 +81,21 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         What::Expressions(arguments) => detection::run("expressions", arguments),
         What::Understand => understand::run(),
         What::Resolve => resolve::run(),
+        What::Soak(arguments) => soak::run(arguments),
         What::Memory => memory::run(),
         What::Console => crate::test::console_load(),
         What::Latency(arguments) => latency::run(arguments),
     }
+}
+
+/// An empty folder for a measurement of this name.
+fn fresh(name: &str) -> Result<PathBuf> {
+    let folder = sh::target().join(format!("bench-{name}"));
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder)?;
+    }
+    std::fs::create_dir_all(&folder)?;
+    Ok(folder)
 }
 
 /// A program that runs beside the measured one until it is dropped.
