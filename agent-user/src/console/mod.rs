@@ -213,7 +213,7 @@ fn palette() -> Palette {
 fn rule_set(source: &RuleSource) -> Result<crate::decide::RuleSet, Failure> {
     let mut packs =
         if source.no_builtin { Vec::new() } else { crate::decide::builtin().map_err(|faults| rules::told(&faults))? };
-    packs.extend(rules::read_packs(&rules::followed(&source.rules)?)?);
+    packs.extend(rules::read_packs(&source.rules)?);
     crate::decide::RuleSet::join(packs).map_err(|faults| rules::told(&faults))
 }
 

@@ -39,8 +39,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
         rules: config.rules.iter().chain(&arguments.rules.rules).cloned().collect(),
         no_builtin: config.no_builtin || arguments.rules.no_builtin,
     };
-    super::rules::all_trusted(&source.rules)?;
-    let rules = Arc::new(rule_set(&source)?);
+    let rules = Arc::new(followed(&source)?);
     let settings = probe_settings(&config, arguments.scope)?;
     crate::probes::preflight().map_err(|error| Failure::Host(error.to_string()))?;
     let board = Arc::new(Board::new(rules.clone()));
@@ -98,10 +97,15 @@ fn open_console(settings: &super::web::Settings, board: &Arc<Board>) -> Result<(
     Ok(())
 }
 
+/// Rules as they stand in the files now.
+fn followed(source: &RuleSource) -> Result<crate::decide::RuleSet, Failure> {
+    let rules = super::rules::all_trusted(&source.rules)?;
+    rule_set(&RuleSource { rules, no_builtin: source.no_builtin })
+}
+
 /// Bad rules change nothing: the last good set goes on judging. Rules that fail their own tests are bad rules.
 fn reload(source: &RuleSource, daemon: &mut Daemon) {
-    let read = super::rules::all_trusted(&source.rules).and_then(|()| rule_set(source));
-    match read.and_then(|rules| super::rules::passing(&rules).map(|()| rules)) {
+    match followed(source).and_then(|rules| super::rules::passing(&rules).map(|()| rules)) {
         Ok(rules) => {
             daemon.set_rules(Arc::new(rules));
             eprintln!("agentward: rules reloaded");

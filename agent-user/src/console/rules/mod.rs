@@ -102,12 +102,6 @@ pub(super) fn rule_files(path: &Path) -> Result<Vec<PathBuf>, Failure> {
     Ok(found)
 }
 
-/// Rule files of the paths that are used beside the built-in rules. A folder that holds none yet is no reason not to watch.
-pub(super) fn followed(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
-    let files: Result<Vec<_>, _> = paths.iter().map(|path| files_of(path)).collect();
-    Ok(files?.concat())
-}
-
 fn files_of(path: &Path) -> Result<Vec<PathBuf>, Failure> {
     let metadata = fs::metadata(path).map_err(|error| Failure::file(path, "read", &error))?;
     if metadata.is_file() {
@@ -146,10 +140,14 @@ pub(super) fn read_packs(paths: &[PathBuf]) -> Result<Vec<Pack>, Failure> {
     if faults.is_empty() { Ok(packs) } else { Err(told(&faults)) }
 }
 
-/// Before the daemon follows rules: every file of these paths is one that only those may write who may stop it, too.
+/// The rule files that the daemon follows: every one of these paths is such that only those may write it who may stop the daemon, too.
+/// A folder that holds none yet is no reason not to watch.
 #[cfg(feature = "live")]
-pub(super) fn all_trusted(paths: &[PathBuf]) -> Result<(), Failure> {
-    followed(paths)?.iter().try_for_each(|file| trusted(file))
+pub(super) fn all_trusted(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+    let files: Result<Vec<_>, _> = paths.iter().map(|path| files_of(path)).collect();
+    let files = files?.concat();
+    files.iter().try_for_each(|file| trusted(file))?;
+    Ok(files)
 }
 
 /// Whoever can write a rule file decides what is reported: only its owner may, and that is root or the user who runs this.
