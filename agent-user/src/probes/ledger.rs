@@ -108,6 +108,10 @@ impl Ledger {
             What::Chunk { object, dir: Direction::Out, fd, source, data, .. } if source.is_tls() => {
                 self.note(pid, *object, *fd, data.len() as u64);
             }
+            // A server's own share of the talk, before its answer, are session tickets: that its request was read says enough.
+            What::Chunk { object, dir: Direction::In, fd, source, server: true, data, .. } if source.is_tls() => {
+                self.note(pid, *object, *fd, data.len() as u64);
+            }
             What::Lost { object, dir: Direction::Out, bytes, .. } => self.note(pid, *object, LOOSE, *bytes),
             What::Bind { object, fd } => {
                 let late = self.loose.remove(&(pid, *object)).unwrap_or(0);
@@ -216,7 +220,10 @@ impl Ledger {
             return None;
         }
         let pid = account.counted.pid;
-        let asked = account.passed.asked - account.mark.asked;
+        let mut asked = account.passed.asked - account.mark.asked;
+        if account.accepted {
+            asked = asked.min(account.passed.answered.saturating_sub(account.mark.answered));
+        }
         let others = self.accounts.iter().filter(|((owner, other), _)| *owner == pid && *other != fd);
         let surplus: u64 =
             others.map(|((_, other), account)| self.read_of(pid, *other).saturating_sub(account.passed.asked)).sum();
@@ -264,7 +271,7 @@ mod tests {
 
     const PID: u32 = 7;
 
-    /// What happened, in order: `hello FD`, `read OBJECT FD BYTES`, `bind OBJECT FD`, `pass FD ASKED ANSWERED` (totals), `wait SECONDS`,
+    /// What happened, in order: `hello FD`, `accept FD`, `serve OBJECT FD BYTES` (a request that was read), `read OBJECT FD BYTES`, `bind OBJECT FD`, `pass FD ASKED ANSWERED` (totals), `wait SECONDS`,
     /// `loss`, `close FD`, `exit`; gives the descriptors that were told as blind.
     fn check(story: &str, told: &[i32]) {
         let (mut ledger, mut now, mut lossy) = (Ledger::default(), Instant::now(), false);
@@ -278,10 +285,20 @@ mod tests {
             let fd = |index: usize| if numbers[index] == 99 { -1 } else { i32::try_from(numbers[index]).expect("small") };
             let object = |index: usize| Object { address: numbers[index], generation: 1 };
             let what = match verb {
-                "hello" => {
+                "hello" | "accept" => {
                     let data = Bytes::from_static(b"\x16\x03\x01");
-                    Some(What::Record { file: at(0), generation: 1, fd: fd(0), dir: Direction::Out, data })
+                    let dir = if verb == "accept" { Direction::In } else { Direction::Out };
+                    Some(What::Record { file: at(0), generation: 1, fd: fd(0), dir, data })
                 }
+                "serve" => Some(What::Chunk {
+                    object: object(0),
+                    dir: Direction::In,
+                    offset: 0,
+                    fd: fd(1),
+                    source: Source::Openssl,
+                    server: true,
+                    data: Bytes::from(vec![0; usize::try_from(at(2)).expect("small")]),
+                }),
                 "read" => Some(What::Chunk {
                     object: object(0),
                     dir: Direction::Out,
@@ -347,6 +364,14 @@ mod tests {
     fn what_was_read_is_not_blind() {
         check("hello 5, read 1 5 800, pass 5 900 4000, wait 9, close 5", &[]);
         check("hello 5, read 1 99 800, pass 5 900 4000, wait 1, bind 1 5, wait 9, close 5", &[]);
+    }
+
+    /// Session tickets are what a server says first: 510 bytes that no library call wrote.
+    #[test]
+    fn a_server_that_has_not_answered_yet_is_not_blind() {
+        check("accept 5, serve 1 5 200, pass 5 510 230, wait 9", &[]);
+        check("accept 5, serve 1 99 150, pass 5 510 230, wait 9", &[]);
+        check("accept 5, pass 5 900 4000, wait 9", &[5]);
     }
 
     #[test]
