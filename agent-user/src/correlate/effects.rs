@@ -54,8 +54,11 @@ impl Correlate {
                     .filter(|_| relevant)
                     .and_then(|agent| self.latest.get(&agent))
                     .and_then(|id| self.conversations.get(id));
-                match latest.map(|latest| latest.workflow) {
-                    Some(workflow) => workflow,
+                match latest.map(|latest| (latest.workflow, latest.last_response)) {
+                    Some((workflow, response)) => {
+                        causes.extend(response.map(|action| Cause { action, why: "after", confidence: 0.2 }));
+                        workflow
+                    }
                     None => self.ambient_of(&action),
                 }
             }
@@ -66,12 +69,38 @@ impl Correlate {
     /// A request that came in: what another process sent, or the beginning of something.
     fn came_in(&mut self, action: Box<Action>, completed: bool) -> Step {
         let other = self.ends.other_end(&action, &self.hash).filter(|other| self.workflows.contains_key(&other.workflow));
+        if other.is_none()
+            && action.mcp.is_some()
+            && let Some(agent) = self.agent_of(action.process).filter(|agent| *agent != action.process)
+        {
+            return self.asked_of_server(agent, action, completed);
+        }
         let (workflow, causes) = match other {
             Some(other) => (other.workflow, vec![Cause { action: other.action, why: other.why, confidence: other.confidence }]),
             None => (self.entered(&action), Vec::new()),
         };
         let declared = (action.mcp.is_some() && !causes.is_empty()).then_some(true);
         self.step(action, workflow, None, causes, declared, None, completed)
+    }
+
+    /// A call over the pipe between an agent and the MCP server that it started, which is read at the server's end alone: the agent's
+    /// model decided it, or nobody announced it.
+    fn asked_of_server(&mut self, agent: ProcessKey, action: Box<Action>, completed: bool) -> Step {
+        if let Some(Candidate { workflow, cause, decision: Some((id, at)), .. }) = self.decided(agent, &action) {
+            let influence = self.judge(id, at, &action);
+            if let Some(known) = self.conversations.get_mut(&id) {
+                known.decisions[at].effects.push(action.id);
+            }
+            return self.step(action, workflow, Some(id), vec![cause], Some(true), influence, completed);
+        }
+        let latest = self.latest.get(&agent).and_then(|id| self.conversations.get(id));
+        let (workflow, causes) = match latest.map(|latest| (latest.workflow, latest.last_response)) {
+            Some((workflow, response)) => {
+                (workflow, response.map(|action| Cause { action, why: "after", confidence: 0.2 }).into_iter().collect())
+            }
+            None => (self.ambient_of(&action), Vec::new()),
+        };
+        self.step(action, workflow, None, causes, Some(false), None, completed)
     }
 
     fn candidates(&mut self, agent: Option<ProcessKey>, action: &Action) -> Vec<Candidate> {

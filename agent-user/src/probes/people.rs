@@ -78,7 +78,7 @@ impl People {
                 if let Some(parent) = exec.ppid {
                     self.parents.insert(exec.pid, parent);
                 }
-                let known = self.is_watched(exec.pid) || by_identity(scope, selectors, exec);
+                let known = self.is_watched(exec.pid, out) || by_identity(scope, selectors, exec);
                 let pid = exec.pid;
                 if known {
                     self.adopt(pid, out);
@@ -113,7 +113,7 @@ impl People {
             Seen::Loss(Loss { pid: Some(pid), .. }) => *pid,
             Seen::File(file) => file.pid,
         };
-        let watched = self.is_watched(pid);
+        let watched = self.is_watched(pid, out);
         if let Seen::Socket(socket) = &observation.what
             && socket.op == SocketOp::Connect
             && (watched || scope == Scope::Auto)
@@ -163,8 +163,9 @@ impl People {
         }
     }
 
-    /// True for agents and their descendants.
-    fn is_watched(&mut self, pid: u32) -> bool {
+    /// True for agents and their descendants. What is known of those that were started before their ancestor was known as an agent, as
+    /// MCP servers are, goes out now.
+    fn is_watched(&mut self, pid: u32, out: &mut Vec<Observation>) -> bool {
         if self.agents.contains(&pid) {
             return true;
         }
@@ -179,6 +180,13 @@ impl People {
             if self.agents.contains(&at) {
                 self.changes.extend(line.iter().map(|pid| Change::Watch(*pid)));
                 self.bystanders.retain(|pid, _| !line.contains(pid));
+                for pid in line.iter().rev() {
+                    out.extend(self.others.remove(pid));
+                    if let Some(held) = self.held.remove(pid) {
+                        self.held_total -= held.bytes;
+                        out.extend(held.observations);
+                    }
+                }
                 self.agents.extend(line);
                 return true;
             }
@@ -236,7 +244,7 @@ impl People {
     }
 
     fn forget(&mut self, pid: u32, observation: Observation, out: &mut Vec<Observation>) {
-        if self.is_watched(pid) {
+        if self.is_watched(pid, out) {
             out.push(observation);
         }
         self.agents.remove(&pid);
@@ -336,6 +344,24 @@ mod tests {
         use Change::{Started, Watch};
         let seen = [exec(7, 1, "/bin/x"), says(7, "GET / HTTP/1.1\r\n\r\n"), says(7, MODEL), exec(8, 7, "/bin/sh")];
         check(Scope::Auto, seen, 4, &[Watch(7), Watch(8), Started(8)]);
+    }
+
+    #[test]
+    fn a_server_that_was_started_before_its_agent_was_known_is_told_of() {
+        let seen = [exec(7, 1, "/bin/agent"), exec(8, 7, "/bin/server"), says(7, MODEL), says(8, "{}")];
+        let mut people = People::default();
+        let mut out = Vec::new();
+        for observation in seen {
+            people.admit(Scope::Auto, &Selectors::default(), observation, &mut out);
+        }
+        let started: Vec<u32> = out
+            .iter()
+            .filter_map(|observation| match &observation.what {
+                Seen::Exec(exec) => Some(exec.pid),
+                _ => None,
+            })
+            .collect();
+        assert_eq!((started, out.len()), (vec![7, 8], 4));
     }
 
     #[test]

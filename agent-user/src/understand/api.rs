@@ -67,6 +67,11 @@ pub(super) fn form(text: &str) -> Vec<(Arc<str>, Value)> {
         .collect()
 }
 
+/// A request for a token (RFC 6749, RFC 8693): it gives its sender the right that its grant holds, and changes nothing.
+pub(super) fn asks_for_token(arguments: &Value) -> bool {
+    arguments.get("grant_type").is_some_and(|grant| grant.as_str().is_some())
+}
+
 /// Numbers, UUIDs, hashes and mixtures (`ord_81x`, `u-1`); words and versions (`v1`, `2024-01`) are no ids.
 pub(super) fn is_id(segment: &str) -> bool {
     let bytes = segment.as_bytes();

@@ -95,10 +95,12 @@ pub(super) fn describe(action: &mut Action, call: &Call, request: &Request) {
         Protocol::Mcp => {
             action.kind = Kind::McpRequest;
             action.mcp = Some(Mcp {
-                version: text(&request.headers, "mcp-protocol-version").or_else(|| word(&call.params, "/protocolVersion")),
+                version: text(&request.headers, "mcp-protocol-version")
+                    .or_else(|| word(&call.params, "/protocolVersion"))
+                    .or_else(|| meta(&call.params, "protocolVersion")?.as_str().map(Arc::from)),
                 method: call.method.clone(),
                 session: text(&request.headers, "mcp-session-id"),
-                client: word(&call.params, "/clientInfo/name"),
+                client: word(&call.params, "/clientInfo/name").or_else(|| word(meta(&call.params, "clientInfo")?, "/name")),
                 request_id: call.id.clone(),
                 ..Mcp::default()
             });
@@ -167,6 +169,16 @@ pub(super) fn answered(answers: &Value) -> Value {
     let accepted = |answer: &Value| answer.get("action").and_then(Value::as_str) == Some("accept");
     let chosen = each.filter(acted).min_by_key(|answer| accepted(answer));
     chosen.unwrap_or(answers).clone()
+}
+
+/// What requests and answers say of their senders since 2026-07-28.
+fn meta<'v>(value: &'v Value, name: &str) -> Option<&'v Value> {
+    value.get("_meta")?.get(&format!("io.modelcontextprotocol/{name}"))
+}
+
+/// The name of the server that gave an answer.
+pub(super) fn server_of(result: &Value) -> Option<Arc<str>> {
+    word(meta(result, "serverInfo")?, "/name").filter(|name| !name.is_empty())
 }
 
 /// The server wants answers of the user before it goes on.

@@ -187,7 +187,12 @@ impl Understand {
         action.object = api::object(&request.path, segments.last_object(), arguments.expose_content());
         self.know_owner(&mut action);
         action.op = Some(format!("{} {}{template}", request.method, request.host).into());
-        action.effect = Some(words::effect_of_call(&request.method, &request.path).into());
+        let effect = if api::asks_for_token(arguments.expose_content()) {
+            "read"
+        } else {
+            words::effect_of_call(&request.method, &request.path)
+        };
+        action.effect = Some(effect.into());
         action.arg = arguments;
         if !action.inbound && memory::stores(&request.method, &request.host, &request.path) {
             remembers(&mut action);
@@ -416,6 +421,20 @@ impl Understand {
             return;
         }
         let Some(key) = server_key(action) else { return };
+        // Since 2026-07-28 there is no handshake: each answer names its server.
+        if let Some(name) = rpc::server_of(result) {
+            if self.servers.get(&key) != Some(&name) {
+                self.servers.insert(key.clone(), name.clone());
+            }
+            if let Some(tool) = &mut action.tool {
+                tool.server = Some(name.clone());
+                let hash = self.tools.get(&(name.clone(), tool.name.clone())).cloned();
+                tool.schema_hash = hash.or(tool.schema_hash.take());
+            }
+            if let Some(mcp) = &mut action.mcp {
+                mcp.server = Some(name);
+            }
+        }
         match &*call.method {
             "initialize" => {
                 if let Some(name) = result.pointer("/serverInfo/name").and_then(Value::as_str) {
@@ -469,7 +488,10 @@ impl Understand {
     fn name_server(&self, action: &mut Action, flow: &Flow, request: &Request) {
         let Some(key) = server_key(action) else { return };
         let host = (!request.host.is_empty()).then(|| request.host.clone());
-        let server = self.servers.get(&key).cloned().or(host).or_else(|| Some(flow.conn.0.clone()));
+        // A pipe names its server only where that is all that its tools are known by.
+        let listed =
+            || action.tool.as_ref().is_some_and(|tool| self.tools.contains_key(&(flow.conn.0.clone(), tool.name.clone())));
+        let server = self.servers.get(&key).cloned().or(host).or_else(|| listed().then(|| flow.conn.0.clone()));
         if let Some(tool) = &mut action.tool {
             tool.schema_hash = server.as_ref().and_then(|server| self.tools.get(&(server.clone(), tool.name.clone())).cloned());
             tool.server.clone_from(&server);

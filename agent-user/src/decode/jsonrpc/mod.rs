@@ -143,6 +143,8 @@ enum Framing {
     Content {
         left: usize,
     },
+    /// What follows a hole is the rest of a line, which is no message, or a line that began right there.
+    AfterHole,
     /// Passed over up to the line's end.
     SkipLine,
     SkipContent {
@@ -198,6 +200,14 @@ impl Side {
                     }
                     self.framing = Framing::Between;
                     return Some(self.join(part));
+                }
+                Framing::AfterHole => {
+                    let line = self.until(b"\n", input, odd)?;
+                    self.framing = Framing::Between;
+                    if is_message(&line) {
+                        return Some(line);
+                    }
+                    self.other += line.len() as u64 + 1;
                 }
                 Framing::SkipLine => {
                     let end = memchr(b'\n', input);
@@ -256,7 +266,9 @@ impl Side {
         self.framing = match self.framing {
             Framing::Content { left } => skip_content(left - held, missing),
             Framing::SkipContent { left } => skip_content(left, missing),
-            Framing::Between | Framing::Line | Framing::Header { .. } | Framing::SkipLine => Framing::SkipLine,
+            Framing::Between | Framing::Line | Framing::Header { .. } | Framing::AfterHole | Framing::SkipLine => {
+                Framing::AfterHole
+            }
         };
     }
 }
@@ -266,7 +278,7 @@ fn skip_content(left: usize, missing: Option<u64>) -> Framing {
     let missing = missing.and_then(|missing| usize::try_from(missing).ok());
     match missing.and_then(|missing| left.checked_sub(missing)) {
         Some(left) => Framing::SkipContent { left },
-        None => Framing::SkipLine,
+        None => Framing::AfterHole,
     }
 }
 

@@ -128,6 +128,9 @@ fn holes_and_ends() {
         brief(&cut),
         ["x1 jsonrpc: a => - !response_missing !gap:ring_full", &format!("in ~jsonrpc.other_text {}", answer.len() - 4)]
     );
+    // A line that begins right behind the hole is whole.
+    let late = [out(&ask), Step::Gap(Direction::In, Some(40)), incoming(&answer)];
+    assert_eq!(brief(&late), ["x1 jsonrpc: a => 0"]);
     let body = answer.trim_end();
     let framed = format!("Content-Length: {}\r\n\r\n{body}", body.len());
     let at = framed.len() - 5;
