@@ -142,6 +142,32 @@ fn approvals_whose_terms_stand_in_the_answer() {
     check(rule, &again, &[]);
 }
 
+/// A payment that is tried again is one payment; another one under the same key is not.
+#[test]
+fn what_is_sent_again_is_served_once() {
+    let rule = "when = 'op == \"transfer.create\" && status < 300'\ncount = { by = [\"op\"], within = \"1h\", over = 1 }";
+    let key = "idempotency-key: k-1\r\n";
+    let pay = |traffic: Traffic, headers: &str, body: &str| traffic.call(TRANSFER, headers, body, 201, "{}");
+    let once = |headers: &str| pay(Traffic::default(), headers, BODY);
+    check(rule, &pay(once(key), key, BODY), &[]);
+    check(rule, &pay(once(""), "", BODY), &["served - t1 -"]);
+    check(rule, &pay(once(key), key, &BODY.replace("DE1", "DE2")), &["served - t1 -"]);
+}
+
+/// The first look at an object already shows whose it is.
+#[test]
+fn an_answer_that_names_another_owner_is_told_once() {
+    let rule = "when = 'has(user.id)'\nowned = { object = \"*\", by = \"user.id\", unknown = \"ignore\" }";
+    let token = bearer(&json!({"sub": "u-1"}));
+    let look = |traffic: Traffic, owner: &str, status: u16| {
+        traffic.call("GET shop.example/v1/orders/17", &token, "", status, &json!({"id": "17", "owner_id": owner}).to_string())
+    };
+    check(rule, &look(Traffic::default(), "u-2", 200), &["served u-1 - -"]);
+    check(rule, &look(Traffic::default(), "u-2", 403), &[]);
+    check(rule, &look(look(Traffic::default(), "u-1", 200), "u-1", 200), &[]);
+    check(rule, &look(look(Traffic::default(), "u-2", 200), "u-2", 200), &["served u-1 - -"]);
+}
+
 #[test]
 fn what_an_api_answered_turns_up_elsewhere() {
     let rule = "flow = { from = 'op == \"crm.export\"', to = '!host_in(http.host, [\"*.bank.example\"])', within = \"2h\", overlap = 2 }";

@@ -75,6 +75,8 @@ pub struct Influence {
     pub beside: bool,
     /// `none`; `scoped`: the user pointed at a content for the details; `wide`: the user told the agent to do what a content says.
     pub delegation: &'static str,
+    /// Arguments that the model or a content filled in although the user said neither their names nor their values.
+    pub unsaid: Vec<Arc<str>>,
     /// 0: the user's own will; 1: content steered it.
     pub injected: f32,
     pub reasons: Vec<&'static str>,

@@ -82,6 +82,7 @@ type Saved<M> = Vec<(Arc<str>, u64, M)>;
 struct Remembered {
     link: Link,
     cause: Option<ActionId>,
+    served: bool,
 }
 
 impl Default for Decide {
@@ -161,8 +162,16 @@ impl Decide {
         let late = rules.name(&mut event);
         let proof = proof(step);
         if !late || step.completed {
-            let time = Time { now: step.action.time, first: late || !known, complete: step.completed };
+            // Served once, it is not served again by being sent again.
+            let again = id != step.action.id && self.steps.get(&id).is_some_and(|first| first.served);
+            let time = Time { now: step.action.time, first: late || !known, complete: step.completed && !again };
             self.judge(rules, &event, time, Subject::Step(step, proof), out);
+        }
+        if step.completed
+            && step.action.status.is_some_and(|status| status < 400)
+            && let Some(first) = self.steps.get_mut(&id)
+        {
+            first.served = true;
         }
         if step.completed && known {
             self.upgrade(id, step, proof, out);
@@ -398,7 +407,8 @@ impl Decide {
         // The strongest cause leads back to the user's request.
         let cause = step.causes.iter().max_by(|one, other| one.confidence.total_cmp(&other.confidence)).map(|cause| cause.action);
         let link = Link { action: action.id, kind: action.kind.name(), time: action.time, summary: summary(step) };
-        self.steps.insert(action.id, Remembered { link, cause });
+        let served = self.steps.get(&action.id).is_some_and(|known| known.served);
+        self.steps.insert(action.id, Remembered { link, cause, served });
         if self.steps.len() > REMEMBERED {
             self.steps.swap_remove_index(0);
         }

@@ -106,8 +106,8 @@ fn named(rule: &Rule) -> Vec<(String, &Condition)> {
         }
         Some(Block::Then { later, .. }) => vec![("later".into(), later)],
         Some(Block::Flow { from, to, .. }) => vec![("from".into(), from), ("to".into(), to)],
-        Some(Block::Count { .. } | Block::Distinct { .. } | Block::Sum { .. } | Block::Owned { .. } | Block::Drift { .. })
-        | None => Vec::new(),
+        Some(Block::Count { without, .. }) => without.iter().map(|without| ("without".into(), without)).collect(),
+        Some(Block::Distinct { .. } | Block::Sum { .. } | Block::Owned { .. } | Block::Drift { .. }) | None => Vec::new(),
     };
     rule.when.iter().map(|when| ("when".to_owned(), when)).chain(block).collect()
 }

@@ -290,6 +290,9 @@ pub(super) fn block_print(rule: &Rule) -> u64 {
         Some(Block::Flow { from, to, within, overlap, kind, not_from }) => {
             format!("flow {} {} {within:?} {overlap} {kind:?} {not_from:?}", from.text, to.text)
         }
+        Some(Block::Count { by, within, over, without }) => {
+            format!("count {by:?} {within:?} {over} {:?}", without.as_ref().map(|without| &without.text))
+        }
         Some(other) => format!("{other:?}"),
     };
     let digest = Sha256::digest(format!("{when}\u{1f}{text}"));

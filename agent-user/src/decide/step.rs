@@ -312,6 +312,7 @@ fn provenance<'s>(influence: &'s Influence, fields: &mut Fields<'_, 's>) {
     fields.texts("targets", targets().map(|argument| &*argument.argument));
     let invented = influence.arguments.iter().filter(|argument| argument.origin == "model");
     fields.texts("invented", invented.map(|argument| &*argument.argument));
+    fields.texts("unsaid", influence.unsaid.iter().map(|name| &**name));
     let mut origins: Vec<&str> = influence.arguments.iter().map(|argument| argument.origin).collect();
     origins.sort_unstable();
     origins.dedup();

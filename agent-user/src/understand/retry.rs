@@ -29,7 +29,10 @@ impl Retries {
         let host = action.http.as_ref().map_or("", |http| &http.host);
         let server = action.mcp.as_ref().and_then(|mcp| mcp.server.as_deref()).unwrap_or_default();
         let op = action.op.as_deref().unwrap_or_default();
-        let print = hash.digest([host, server, op, &key].join("\u{1f}").as_bytes());
+        // The key alone would let one payment hide others: what is sent again is the same.
+        let path = action.http.as_ref().map_or("", |http| &http.path);
+        let same = action.arg.expose_content().to_json();
+        let print = hash.digest([host, server, op, path, &key, &same].join("\u{1f}").as_bytes());
         if self.first.len() >= OPEN_ACTIONS && !self.first.contains_key(&print) {
             self.first.swap_remove_index(0);
         }

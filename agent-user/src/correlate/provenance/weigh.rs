@@ -1,6 +1,7 @@
 //! The judgement of one call: facts about each argument and about the whole, and one number that sums them up.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use super::forms::{SHORTEST, Shape, amount, shape};
 use super::memory::{Memory, Passage, Seen, leaves};
@@ -54,7 +55,32 @@ impl Memory {
         });
         let asked = self.asked(&call, &found);
         let beside = self.stands_beside(&call, arguments);
-        self.weigh(&call, asked, beside, found)
+        let unsaid = self.unsaid(arguments, &found);
+        Influence { unsaid, ..self.weigh(&call, asked, beside, found) }
+    }
+
+    /// Arguments, by their names in full, that are neither the user's words nor looked up. Of what cannot be traced, as `true`, the name
+    /// decides alone.
+    fn unsaid(&self, arguments: &Value, found: &[Provenance]) -> Vec<Arc<str>> {
+        let mut out: Vec<Arc<str>> = Vec::new();
+        if !self.spoke {
+            return out;
+        }
+        scalars("", arguments, &mut |name| {
+            const MOST: usize = 64;
+            let mut traced = found.iter().filter(|argument| &*argument.argument == name).peekable();
+            let own = traced.peek().is_some() && traced.all(|argument| !matches!(argument.origin, "model" | "document"));
+            let spoken = || {
+                words(name)
+                    .iter()
+                    .map(|word| stem(word))
+                    .any(|stem| self.request.stems.binary_search_by(|known| known.as_str().cmp(&stem)).is_ok())
+            };
+            if out.len() < MOST && !own && !spoken() && !out.iter().any(|known| **known == *name) {
+                out.push(name.into());
+            }
+        });
+        out
     }
 
     fn argument(&self, call: &Call, name: &str, text: &str, out: &mut Vec<Provenance>) {
@@ -266,7 +292,19 @@ impl Memory {
             score = score.min(0.55);
         }
         let serves = asked != Some(false) && score < 0.5;
-        Influence { arguments: found, asked, serves, beside, delegation, injected: score.clamp(0.0, 1.0), reasons }
+        let unsaid = Vec::new();
+        Influence { arguments: found, asked, serves, beside, delegation, unsaid, injected: score.clamp(0.0, 1.0), reasons }
+    }
+}
+
+/// Names of everything that has a value, as [`leaves`] names them.
+fn scalars(name: &str, value: &Value, each: &mut impl FnMut(&str)) {
+    match value {
+        Value::Map(entries) if name.is_empty() => entries.iter().for_each(|(key, nested)| scalars(key, nested, each)),
+        Value::Map(entries) => entries.iter().for_each(|(key, nested)| scalars(&format!("{name}.{key}"), nested, each)),
+        Value::List(items) => items.iter().for_each(|nested| scalars(name, nested, each)),
+        Value::Bool(_) | Value::Number(_) | Value::Text(_) => each(name),
+        Value::Null => {}
     }
 }
 

@@ -153,6 +153,7 @@ pub const FIELDS: &[(&str, Type)] = &[
     ("provenance.from_field", Type::Bool),
     ("provenance.targets", Type::List),
     ("provenance.invented", Type::List),
+    ("provenance.unsaid", Type::List),
     ("provenance.origins", Type::List),
     ("provenance.reasons", Type::List),
 ];

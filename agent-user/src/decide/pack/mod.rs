@@ -129,10 +129,8 @@ impl Rule {
             Some(Block::Needs { earlier, voided_by, .. }) => std::iter::once(earlier).chain(voided_by).collect(),
             Some(Block::Then { later, .. }) => vec![later],
             Some(Block::Flow { from, to, .. }) => vec![from, to],
-            Some(
-                Block::Count { .. } | Block::Distinct { .. } | Block::Sum { .. } | Block::Owned { .. } | Block::Drift { .. },
-            )
-            | None => Vec::new(),
+            Some(Block::Count { without, .. }) => without.iter().collect(),
+            Some(Block::Distinct { .. } | Block::Sum { .. } | Block::Owned { .. } | Block::Drift { .. }) | None => Vec::new(),
         };
         self.when.iter().chain(block).collect()
     }
@@ -143,10 +141,8 @@ impl Rule {
             Some(Block::Needs { earlier, voided_by, .. }) => std::iter::once(earlier).chain(voided_by).collect(),
             Some(Block::Then { later, .. }) => vec![later],
             Some(Block::Flow { from, to, .. }) => vec![from, to],
-            Some(
-                Block::Count { .. } | Block::Distinct { .. } | Block::Sum { .. } | Block::Owned { .. } | Block::Drift { .. },
-            )
-            | None => Vec::new(),
+            Some(Block::Count { without, .. }) => without.iter_mut().collect(),
+            Some(Block::Distinct { .. } | Block::Sum { .. } | Block::Owned { .. } | Block::Drift { .. }) | None => Vec::new(),
         };
         self.when.iter_mut().chain(block).collect()
     }
@@ -169,15 +165,64 @@ pub struct Condition {
 /// What a rule remembers between events.
 #[derive(Clone, Debug)]
 pub enum Block {
-    Count { by: Vec<String>, within: Duration, over: u64 },
-    Distinct { of: String, by: Vec<String>, within: Duration, over: u64 },
-    Sum { of: String, by: Vec<String>, within: Duration, over: f64 },
-    Sequence { steps: Vec<Condition>, same: Vec<String>, within: Duration, without: Option<Condition>, ordered: bool },
-    Needs { earlier: Condition, same: Vec<String>, within: Duration, use_once: bool, voided_by: Option<Condition> },
-    Then { later: Condition, same: Vec<String>, within: Duration },
-    Owned { object: String, by: String, unknown: bool, learn: Duration },
-    Flow { from: Condition, to: Condition, within: Duration, overlap: usize, kind: Match, not_from: Vec<String> },
-    Drift { of: String, key: Vec<String>, learn: Duration, alert: Drift },
+    /// `without` begins anew when it holds.
+    Count {
+        by: Vec<String>,
+        within: Duration,
+        over: u64,
+        without: Option<Condition>,
+    },
+    Distinct {
+        of: String,
+        by: Vec<String>,
+        within: Duration,
+        over: u64,
+    },
+    Sum {
+        of: String,
+        by: Vec<String>,
+        within: Duration,
+        over: f64,
+    },
+    Sequence {
+        steps: Vec<Condition>,
+        same: Vec<String>,
+        within: Duration,
+        without: Option<Condition>,
+        ordered: bool,
+    },
+    Needs {
+        earlier: Condition,
+        same: Vec<String>,
+        within: Duration,
+        use_once: bool,
+        voided_by: Option<Condition>,
+    },
+    Then {
+        later: Condition,
+        same: Vec<String>,
+        within: Duration,
+    },
+    Owned {
+        object: String,
+        by: String,
+        unknown: bool,
+        learn: Duration,
+    },
+    Flow {
+        from: Condition,
+        to: Condition,
+        within: Duration,
+        overlap: usize,
+        kind: Match,
+        not_from: Vec<String>,
+    },
+    Drift {
+        of: String,
+        key: Vec<String>,
+        learn: Duration,
+        alert: Drift,
+    },
 }
 
 impl Block {

@@ -149,6 +149,7 @@ pub(super) struct RawCount {
     pub(super) by: Vec<Spanned<String>>,
     pub(super) within: Spanned<String>,
     pub(super) over: Spanned<u64>,
+    pub(super) without: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]

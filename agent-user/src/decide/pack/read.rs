@@ -446,6 +446,7 @@ impl Reader<'_> {
                 by: self.names(&block.by)?,
                 within: self.window(&block.within)?,
                 over: self.over(&block.over)?,
+                without: block.without.as_ref().map(|text| self.condition(text)).transpose()?,
             }));
         }
         if let Some(block) = &raw.distinct {

@@ -262,7 +262,11 @@ impl Memory {
         let matched = || when.is_some_and(|when| moment.holds(when, set)) && !exempt();
         let most = rule.max_keys;
         match block {
-            Block::Count { by, within, over } => {
+            Block::Count { by, within, over, without } => {
+                if without.as_ref().is_some_and(|without| moment.holds(without, set)) {
+                    moment.group(by).and_then(|key| self.keys.swap_remove(&key));
+                    return None;
+                }
                 let key = Some(()).filter(|()| matched()).and_then(|()| moment.group(by))?;
                 let Cell::Ring(ring) = self.cell(key, most, || Cell::Ring(Ring::new(*over))) else { return None };
                 let count = ring.add(moment.now, *within, *over);

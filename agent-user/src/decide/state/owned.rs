@@ -57,18 +57,29 @@ impl Memory {
         let who = moment.part(parts.by);
         let mut verdict = None;
         let status = moment.event.field("status").and_then(Value::as_i64).unwrap_or(200);
+        let served = moment.complete && (200..300).contains(&status);
+        let waits = rule.when.as_ref().is_some_and(|when| when.reads_answer);
         let asks = rule.when.as_ref().map_or(moment.first, |when| moment.holds(when, set));
+        // The answer says whose it is, and nobody knew before.
+        let told =
+            !moment.first && !waits && served && rule.when.as_ref().is_none_or(|when| moment.judge(when, set).truth == Ok(true));
         let kind = moment.event.field("object.type").and_then(Value::as_str);
-        if asks
+        if (asks || told)
             && let Some(kind) = kind.filter(|found| parts.kind == "*" || *found == parts.kind)
             && let (Some(id), Some(who)) = (moment.part("object.id"), who.as_ref())
         {
             let fresh = since(moment, parts.learn);
             let said = moment.part(if parts.by_tenant() { "object.tenant" } else { "object.owner" });
-            let owner = match self.known(key(moment, &["owner", kind, &id])) {
-                Some(Cell::Owner(at, owner)) if *at >= fresh => Some(owner.clone()),
+            let place = key(moment, &["owner", kind, &id]);
+            let owner = match self.known(place) {
+                // It was judged by this when it was asked for.
+                Some(Cell::Owner(at, owner)) if *at >= fresh => Some(owner.clone()).filter(|_| !told),
                 _ => said.map(Arc::from),
             };
+            if asks && let Some(owner) = &owner {
+                *self.cell(place, rule.max_keys, || Cell::Owner(moment.now, Arc::from(""))) =
+                    Cell::Owner(moment.now, owner.clone());
+            }
             let prompt = moment.event.field("user.prompt").and_then(Value::as_str).unwrap_or_default();
             let seen = matches!(self.known(key(moment, &["shown", who, &id])), Some(Cell::Shown(at)) if *at >= fresh);
             verdict = match owner {
@@ -76,13 +87,13 @@ impl Memory {
                     Some(Value::map([("grade", Value::text("owner_conflict")), ("owner", Value::Text(owner))]))
                 }
                 Some(_) => None,
-                None if parts.unknown && !seen && !names(prompt, &id) => {
+                None if asks && parts.unknown && !seen && !names(prompt, &id) => {
                     Some(Value::map([("grade", Value::text("never_shown"))]))
                 }
                 None => None,
             };
         }
-        if moment.complete && (200..300).contains(&status) {
+        if served {
             self.learn(parts, who.as_deref(), rule.max_keys, moment, set);
         }
         verdict
