@@ -61,6 +61,17 @@ const OPEN: [&str; 8] = ["arg.a", "arg.b", "arg.c", "arg.list", "arg.map", "arg.
 const WORDS: [&str; 10] = ["a", "admin", "api.request", "bash", "pay", "", "Ünï", "x y", "order-1", "api.corp.example"];
 const GROUPS: [&str; 9] = ["user", "proc", "http", "tool", "object", "token", "mcp", "llm", "arg"];
 
+/// A sum and its end, until it is written for one of the two: CEL's `+` also joins texts and lists, which the language leaves out, so
+/// that the oracle is asked for `a - (0 - b)`, which is a sum of numbers and of nothing else.
+const PLUS: char = '\u{1}';
+const END: char = '\u{2}';
+
+/// The expression as each of them writes it.
+fn written(made: &str) -> (String, String) {
+    let write = |plus: &str, end: &str| made.replace(PLUS, plus).replace(END, end);
+    (write("+", ""), write("- (0 -", ")"))
+}
+
 struct Maker<'a> {
     random: &'a mut Random,
     variables: Vec<String>,
@@ -158,7 +169,7 @@ impl Maker<'_> {
         match self.random.below(9) {
             0 | 1 => self.random.pick(&NUMBER_FIELDS).to_owned(),
             2 => self.random.pick(&OPEN).to_owned(),
-            3 if depth > 0 => format!("({} + {})", self.number(depth - 1), self.number(depth - 1)),
+            3 if depth > 0 => format!("({} {PLUS} {}{END})", self.number(depth - 1), self.number(depth - 1)),
             4 if depth > 0 => format!("({} - {})", self.number(depth - 1), self.number(depth - 1)),
             5 => format!("size({})", if self.random.one_in(2) { self.text(0) } else { self.list(0) }),
             6 => format!("-{}", self.random.below(500)),
@@ -305,7 +316,7 @@ pub fn compare(seed: u64, count: u64) -> Tally {
             left -= 1;
             let depth = 1 + random.below(4);
             let mut maker = Maker { random: &mut random, variables: Vec::new(), marked: false };
-            let text = maker.truth(depth);
+            let (text, asked) = written(&maker.truth(depth));
             let marked = maker.marked;
             let Ok(parsed) = parse(&text) else {
                 tally.refused += 1;
@@ -316,7 +327,7 @@ pub fn compare(seed: u64, count: u64) -> Tally {
             let own_event = Event::given(&own_event);
             let slots = Slots::new(&own_event, &paths);
             let mine = evaluate(&program, &Context::new(&slots, &[])).ok();
-            let theirs = match cel::Program::compile(&text).map(|program| program.execute(&context)) {
+            let theirs = match cel::Program::compile(&asked).map(|program| program.execute(&context)) {
                 Ok(Ok(cel::Value::Bool(truth))) => Some(truth),
                 Ok(_) => None,
                 Err(error) => {
