@@ -51,7 +51,9 @@ pub fn blocks() {
             alerts.clear();
             drop(event);
             if key + 1 == FEW {
-                per_key = (in_use() - before) / FEW;
+                // An object is remembered twice: whose it is, and to whom it was shown.
+                let kept = decide.counts().next().map_or(0, |(_, counts)| counts.keys);
+                per_key = (in_use() - before) / kept.max(1);
             }
         }
         let (_, counts) = decide.counts().next().expect("one rule");

@@ -107,7 +107,8 @@ pub const BLOCKS: [(&str, &str); 9] = [
 pub fn block_event(block: &str, key: usize) -> Value {
     let id = format!("key-{key:08}");
     match block {
-        "owned" => json!({"kind": "x", "op": "a", "user": {"id": id}, "object": {"type": "order", "id": id}, "status": 200}),
+        // Asked for, and answered with what is remembered: whose it is, and that it was shown.
+        "owned" => json!({"kind": "x", "op": "a", "user": {"id": id}, "object": {"type": "order", "id": id}, "status": 200, "result": {"id": id, "owner_id": id}}),
         "flow" => json!({"kind": "x", "op": "a", "workflow": id, "result": {"value": "DE89370400440532013000"}}),
         _ => json!({"kind": "x", "op": "a", "user": {"id": id}, "object": {"id": "1"}, "arg": {"amount": 5}, "tool": {"schema_hash": "h"}}),
     }
