@@ -7,6 +7,7 @@ mod clients;
 mod kill;
 mod protocols;
 mod refusal;
+mod risks;
 mod stacks;
 mod stdio;
 mod volume;

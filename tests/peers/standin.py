@@ -62,13 +62,14 @@ def decide(texts, results, tools):
     return None
 
 
-def openai_chat(ask):
+def openai_chat(ask, decide=decide, name=""):
+    """`name` makes ids of answers and calls distinct from those of other agents."""
     plain = lambda content: content if isinstance(content, str) else json.dumps(content)
     texts = [plain(m["content"]) for m in ask["messages"] if m["role"] == "user"]
     results = [plain(m["content"]) for m in ask["messages"] if m["role"] == "tool"]
     call = decide(texts, results, [tool["function"]["name"] for tool in ask.get("tools", [])])
     number = len(ask["messages"])
-    base = {"id": f"chatcmpl-{number}", "created": int(time.time()), "model": ask["model"]}
+    base = {"id": f"chatcmpl-{name}{number}", "created": int(time.time()), "model": ask["model"]}
     usage = {"prompt_tokens": 40 + number, "completion_tokens": 12, "total_tokens": 52 + number}
     stop = "tool_calls" if call else "stop"
     text = None if call else "Done: " + texts[-1][:60]
@@ -76,13 +77,13 @@ def openai_chat(ask):
         message = {"role": "assistant", "content": text}
         if call:
             function = {"name": call[0], "arguments": json.dumps(call[1])}
-            message["tool_calls"] = [{"id": f"call_{number}", "type": "function", "function": function}]
+            message["tool_calls"] = [{"id": f"call_{name}{number}", "type": "function", "function": function}]
         choice = {"index": 0, "message": message, "finish_reason": stop}
         return {**base, "object": "chat.completion", "choices": [choice], "usage": usage}, None
     deltas = [{"role": "assistant", "content": None if call else ""}]
     if call:
         arguments = json.dumps(call[1])
-        head = {"index": 0, "id": f"call_{number}", "type": "function", "function": {"name": call[0], "arguments": ""}}
+        head = {"index": 0, "id": f"call_{name}{number}", "type": "function", "function": {"name": call[0], "arguments": ""}}
         deltas.append({"tool_calls": [head]})
         deltas += [{"tool_calls": [{"index": 0, "function": {"arguments": arguments[at:at + 5]}}]} for at in range(0, len(arguments), 5)]
     else:
@@ -95,7 +96,7 @@ def openai_chat(ask):
     return None, ["data: " + json.dumps(event) + "\n\n" for event in events] + ["data: [DONE]\n\n"]
 
 
-def anthropic_messages(ask):
+def anthropic_messages(ask, decide=decide, name=""):
     blocks = [(m["role"], b) for m in ask["messages"]
               for b in (m["content"] if isinstance(m["content"], list) else [{"type": "text", "text": m["content"]}])]
     texts = [b["text"] for role, b in blocks if role == "user" and b["type"] == "text"]
@@ -104,9 +105,9 @@ def anthropic_messages(ask):
     number = len(ask["messages"])
     block = {"type": "text", "text": "Done: " + texts[-1][:60]}
     if call:
-        block = {"type": "tool_use", "id": f"toolu_{number}", "name": call[0], "input": call[1]}
+        block = {"type": "tool_use", "id": f"toolu_{name}{number}", "name": call[0], "input": call[1]}
     stop = "tool_use" if call else "end_turn"
-    base = {"id": f"msg_{number}", "type": "message", "role": "assistant", "model": ask["model"], "stop_sequence": None}
+    base = {"id": f"msg_{name}{number}", "type": "message", "role": "assistant", "model": ask["model"], "stop_sequence": None}
     if not ask.get("stream"):
         return {**base, "content": [block], "stop_reason": stop, "usage": {"input_tokens": 40, "output_tokens": 12}}, None
     start = {**base, "content": [], "stop_reason": None, "usage": {"input_tokens": 40, "output_tokens": 1}}
@@ -199,7 +200,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def model(self, url, body):
         ask = json.loads(body)
-        whole, events = (anthropic_messages if url.path.endswith("/messages") else openai_chat)(ask)
+        self.say(*(anthropic_messages if url.path.endswith("/messages") else openai_chat)(ask))
+
+    def say(self, whole, events):
         if events is None:
             return self.json(200, whole)
         pieces = [event.encode() for event in events]

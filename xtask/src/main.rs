@@ -50,6 +50,8 @@ enum Verb {
     Bench(bench::Arguments),
     /// Send alerts through every codec and sink into real receivers, and read them back.
     Receivers(receivers::Arguments),
+    /// Play every risk live, harmful and honest, and write down what was told: the table in `rules/README.md`.
+    Risks,
     /// Boot other kernels in emulated guests and watch real clients there.
     Vm(vm::Arguments),
     /// Fuzz the decoders.
@@ -68,6 +70,7 @@ fn main() -> ExitCode {
         Verb::Screenshots { folder } => test::screenshots(&sh::root().join(folder)),
         Verb::Bench(arguments) => bench::run(&arguments),
         Verb::Receivers(arguments) => receivers::run(&arguments),
+        Verb::Risks => test::risks(),
         Verb::Vm(arguments) => vm::run(&arguments),
         Verb::Fuzz(arguments) => fuzz::run(&arguments),
         Verb::Dist(arguments) => dist::run(&arguments),

@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::{build, peers, receivers, setup, sh};
 
@@ -158,6 +158,27 @@ fn live() -> Result<()> {
     prepare_console()?;
     sh::check(agent_tests().args(["--test", "console", "--", "--ignored", "live_", "--nocapture", "--test-threads=1"]))
 }
+
+/// The live test of all risks, and its table into the rules' README.
+pub fn risks() -> Result<()> {
+    peers::prepare_python()?;
+    build::run()?;
+    let _alone = sh::alone("playing the risks")?;
+    let table = sh::target().join("risks.md");
+    let mut tests = agent_tests();
+    tests.args(["--test", "live", "--", "--ignored", "--nocapture", "every_risk"]).env("AGENTWARD_RISKS_TABLE", &table);
+    sh::check(&mut tests)?;
+    let readme = sh::root().join("rules/README.md");
+    let text = std::fs::read_to_string(&readme)?;
+    let (before, rest) = text.split_once(RISKS_BEGIN).context("rules/README.md has no place for the table of risks")?;
+    let (_, after) = rest.split_once(RISKS_END).context("the table of risks in rules/README.md has no end")?;
+    std::fs::write(&readme, format!("{before}{RISKS_BEGIN}\n\n{}\n{RISKS_END}{after}", std::fs::read_to_string(table)?))?;
+    eprintln!("the table is in {}", readme.display());
+    Ok(())
+}
+
+const RISKS_BEGIN: &str = "<!-- made by `cargo xtask risks` -->";
+const RISKS_END: &str = "<!-- end of what `cargo xtask risks` made -->";
 
 /// The console under load; prints what it measured.
 pub fn console_load() -> Result<()> {
