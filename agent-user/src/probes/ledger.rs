@@ -84,6 +84,8 @@ pub(super) struct Ledger {
     read: HashMap<(u32, i32), u64>,
     /// The part of [`LOOSE`] plaintext that each object has.
     loose: HashMap<(u32, Object), u64>,
+    /// Plaintext that came in, as `read`: what a server was asked.
+    heard: HashMap<(u32, i32), u64>,
 }
 
 impl Ledger {
@@ -109,8 +111,9 @@ impl Ledger {
                 self.note(pid, *object, *fd, data.len() as u64);
             }
             // A server's own share of the talk, before its answer, are session tickets: that its request was read says enough.
-            What::Chunk { object, dir: Direction::In, fd, source, server: true, data, .. } if source.is_tls() => {
-                self.note(pid, *object, *fd, data.len() as u64);
+            What::Chunk { dir: Direction::In, fd, source, data, .. } if source.is_tls() => {
+                self.bound();
+                *self.heard.entry((pid, (*fd).max(LOOSE))).or_default() += data.len() as u64;
             }
             What::Lost { object, dir: Direction::Out, bytes, .. } => self.note(pid, *object, LOOSE, *bytes),
             What::Bind { object, fd } => {
@@ -129,7 +132,9 @@ impl Ledger {
                     account.passed = Passed { asked: *asked, answered: *answered };
                 }
                 let read = self.read.remove(&(pid, *fd)).unwrap_or(0);
-                return self.conclude(&account, *fd, read).into_iter().collect();
+                let spot = self.conclude(&account, *fd, read);
+                self.heard.remove(&(pid, *fd));
+                return spot.into_iter().collect();
             }
             What::Exit => return self.exit(pid, now, count),
             _ => {}
@@ -181,6 +186,7 @@ impl Ledger {
         self.accounts.retain(|(owner, _), _| *owner != pid);
         self.read.retain(|(owner, _), _| *owner != pid);
         self.loose.retain(|(owner, _), _| *owner != pid);
+        self.heard.retain(|(owner, _), _| *owner != pid);
         spots
     }
 
@@ -223,6 +229,10 @@ impl Ledger {
         let mut asked = account.passed.asked - account.mark.asked;
         if account.accepted {
             asked = asked.min(account.passed.answered.saturating_sub(account.mark.answered));
+            let heard = |fd: i32| self.heard.get(&(pid, fd)).copied().unwrap_or(0);
+            if heard(fd) + heard(LOOSE) >= asked / 2 {
+                return None;
+            }
         }
         let others = self.accounts.iter().filter(|((owner, other), _)| *owner == pid && *other != fd);
         let surplus: u64 =
@@ -235,7 +245,7 @@ impl Ledger {
     }
 
     fn bound(&mut self) {
-        if self.accounts.len() >= ACCOUNTS || self.read.len() >= ACCOUNTS || self.loose.len() >= ACCOUNTS {
+        if self.accounts.len() >= ACCOUNTS || self.read.len() >= ACCOUNTS || self.loose.len().max(self.heard.len()) >= ACCOUNTS {
             *self = Ledger::default();
         }
     }
@@ -296,7 +306,7 @@ mod tests {
                     offset: 0,
                     fd: fd(1),
                     source: Source::Openssl,
-                    server: true,
+                    server: false,
                     data: Bytes::from(vec![0; usize::try_from(at(2)).expect("small")]),
                 }),
                 "read" => Some(What::Chunk {
