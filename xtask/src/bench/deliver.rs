@@ -16,7 +16,7 @@ pub struct Arguments {
 }
 
 /// Enough that more than 200 faults are met.
-const ALERTS_OF_FAULTS: u32 = 2000;
+const ALERTS_OF_FAULTS: u32 = 250;
 
 pub fn run(arguments: &Arguments) -> Result<()> {
     let folder = sh::target().join("bench-deliver");
