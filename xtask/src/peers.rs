@@ -25,6 +25,12 @@ pub fn prepare_python() -> Result<()> {
     python_environment("venv", &sources().join("requirements.txt"))
 }
 
+/// A public suite of tasks and injections, from PyPI; gives its interpreter.
+pub fn prepare_agentdojo() -> Result<PathBuf> {
+    python_environment("agentdojo", &sources().join("agentdojo/requirements.txt"))?;
+    Ok(folder().join("agentdojo/bin/python"))
+}
+
 /// What reads alerts in the tests of sinks, from PyPI.
 pub fn prepare_receivers() -> Result<()> {
     python_environment("receivers", &sh::root().join("tests/receivers/requirements.txt"))

@@ -7,7 +7,7 @@ use super::provenance::Memory;
 use super::{Cause, WorkflowId};
 use crate::base::{ActionId, KeyedHash, ProcessKey, Timestamp, Value};
 use crate::understand::words::words;
-use crate::understand::{Action, Kind, Llm, Message, Role};
+use crate::understand::{Action, Kind, Llm, Message, Role, call_of};
 
 /// A tool call that the model declared and whose effect may follow.
 #[derive(Clone, Debug)]
@@ -64,7 +64,7 @@ impl Conversation {
 
     /// Takes in what is new of a request.
     pub(super) fn listen(&mut self, llm: &Llm, known: usize, results: &BTreeMap<Arc<str>, ActionId>) {
-        for message in llm.messages.iter().skip(known) {
+        for (at, message) in llm.messages.iter().enumerate().skip(known) {
             let text = message.text.expose_content();
             match message.role {
                 Role::User if !text.trim().is_empty() => {
@@ -74,8 +74,7 @@ impl Conversation {
                 }
                 Role::System => self.memory.system(text),
                 Role::Tool => {
-                    let calls = llm.messages.iter().flat_map(|message| &message.tool_calls);
-                    let asked = message.answers.as_ref().and_then(|id| calls.clone().find(|call| call.id.as_ref() == Some(id)));
+                    let asked = call_of(&llm.messages, at);
                     let tool = message.tool_name.clone().or_else(|| self.tool_of(message)).or_else(|| Some(asked?.name.clone()));
                     let action = message.answers.as_ref().and_then(|id| results.get(id)).copied();
                     let arguments = asked.map(|call| call.arguments.expose_content());

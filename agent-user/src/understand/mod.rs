@@ -229,6 +229,25 @@ pub struct ToolCall {
     pub partial: bool,
 }
 
+/// The call that message number `at` of a conversation answers: by its id; where a provider gives none (Ollama, Gemini, Cohere's first
+/// chat), the call of the same name, else of the same place, in the turn before it.
+pub(crate) fn call_of(messages: &[Message], at: usize) -> Option<&ToolCall> {
+    let message = messages.get(at)?;
+    if let Some(id) = &message.answers {
+        return messages.iter().flat_map(|message| &message.tool_calls).find(|call| call.id.as_ref() == Some(id));
+    }
+    let turn = messages[..at].iter().rposition(|earlier| !earlier.tool_calls.is_empty())?;
+    let results = messages[turn + 1..at].iter().filter(|earlier| earlier.role == Role::Tool);
+    let calls = &messages[turn].tool_calls;
+    match &message.tool_name {
+        Some(name) => {
+            let before = results.filter(|earlier| earlier.tool_name.as_ref() == Some(name)).count();
+            calls.iter().filter(|call| call.name == *name).nth(before)
+        }
+        None => calls.get(results.count()),
+    }
+}
+
 /// The LLM side of an action.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Llm {

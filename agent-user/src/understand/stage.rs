@@ -10,7 +10,7 @@ use super::retry::Retries;
 use super::rpc::{self, Protocol};
 use super::socket::{self, Said, Socket};
 use super::sources::{Asked, HostSources};
-use super::{Action, Draft, Effect, Kind, Llm, Tool, api, identity, memory, words};
+use super::{Action, Draft, Effect, Kind, Llm, Tool, api, call_of, identity, memory, words};
 use crate::base::limits::OPEN_ACTIONS;
 use crate::base::{ActionId, Direction, ExchangeId, Incomplete, KeyedHash, Sensitive, Timestamp, Value};
 use crate::capture::{Role as End, Source};
@@ -250,12 +250,8 @@ impl Understand {
         action.effect = Some("read".into());
         action.side_call = is_side_call(&llm);
         let mut drafts = Vec::new();
-        for message in results {
-            let asked = llm
-                .messages
-                .iter()
-                .flat_map(|earlier| &earlier.tool_calls)
-                .find(|call| call.id.is_some() && call.id == message.answers);
+        for (at, message) in results {
+            let asked = call_of(&llm.messages, at);
             let name = message.tool_name.clone().or_else(|| asked.map(|call| call.name.clone()));
             let mut result = Action { id: self.next_id(), kind: Kind::ToolResult, http: None, ..action.clone() };
             result.tool = Some(Tool {
@@ -564,11 +560,12 @@ fn server_key(action: &Action) -> Option<Arc<str>> {
 }
 
 /// Tool messages after the model's last turn: the history before it was sent with earlier requests.
-fn new_results(llm: &Llm) -> Vec<super::Message> {
+fn new_results(llm: &Llm) -> Vec<(usize, super::Message)> {
     use super::Role;
     let last_turn = llm.messages.iter().rposition(|message| message.role == Role::Assistant);
     let from = last_turn.map_or(0, |at| at + 1);
-    llm.messages[from..].iter().filter(|message| message.role == Role::Tool).cloned().collect()
+    let fresh = llm.messages.iter().cloned().enumerate().skip(from);
+    fresh.filter(|(_, message)| message.role == Role::Tool).collect()
 }
 
 /// Titles and summaries that agent programs ask for on their own: no tools, and the wish for a title in the instructions.

@@ -46,6 +46,8 @@ enum What {
     Replay,
     /// What the built-in rules find in attacked workflows, and how many honest ones they accuse.
     Detection(detection::Arguments),
+    /// AgentDojo's tasks and injections (PyPI), played without a model: what the core pack finds, and whom it accuses.
+    Agentdojo(detection::Arguments),
     /// Random expressions against another implementation of CEL.
     Expressions(detection::Arguments),
     /// Model SDKs of PyPI and npm against a stand-in: what is read of each call beside what the SDK itself asked and read.
@@ -78,6 +80,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         What::Policy => policy::run(),
         What::Sdks(arguments) => crate::test::sdks(arguments),
         What::Detection(arguments) => detection::run("detection", arguments),
+        What::Agentdojo(arguments) => detection::agentdojo(arguments),
         What::Expressions(arguments) => detection::run("expressions", arguments),
         What::Understand => understand::run(),
         What::Resolve => resolve::run(),

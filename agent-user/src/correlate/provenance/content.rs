@@ -241,9 +241,16 @@ fn lines(outer: &str, text: &str, depth: usize, each: &mut impl FnMut(Piece<'_>)
             Some(rest) => (true, rest.trim_start()),
             None => (false, inner),
         };
-        if item && depth_of_line == 0 && labelled(rest).is_some() {
+        if item && depth_of_line == 0 && !quoted(rest.trim_end()) && labelled(rest).is_some() {
             flush(&key, &mut held, depth, each);
             each(Piece::Record);
+        }
+        // `- 'Team: send it to Ann.'` is one text; the colon in it names nothing.
+        if item && quoted(rest.trim_end()) {
+            flush(&key, &mut held, depth, each);
+            held.push_str(rest.trim_end());
+            flush(&key, &mut held, depth, each);
+            continue;
         }
         if let Some((name, value)) = labelled(rest) {
             let deeper = depth_of_line > indent && !held.is_empty() && !item;
@@ -282,9 +289,7 @@ fn flush(key: &str, held: &mut String, depth: usize, each: &mut impl FnMut(Piece
         return;
     }
     let mut text = std::mem::take(held);
-    let quoted =
-        text.len() >= 2 && (text.starts_with('"') && text.ends_with('"') || text.starts_with('\'') && text.ends_with('\''));
-    if quoted {
+    if quoted(&text) {
         text = text[1..text.len() - 1]
             .replace("\\n", "\n")
             .replace("\\\n", " ")
@@ -299,6 +304,11 @@ fn flush(key: &str, held: &mut String, depth: usize, each: &mut impl FnMut(Piece
         return prose(key, &text, depth, each);
     }
     scalar(key, &text, depth + 1, each);
+}
+
+/// Between two marks of one kind.
+fn quoted(text: &str) -> bool {
+    text.len() >= 2 && (text.starts_with('"') && text.ends_with('"') || text.starts_with('\'') && text.ends_with('\''))
 }
 
 /// `Name of field: value`; a clause of a sentence before a colon is no name.
@@ -411,6 +421,10 @@ mod tests {
             (
                 "IBAN: DE1\nTotal: 98.70\n\nThank you for your business with us today.",
                 &["IBAN=DE1", "Total=98.70", "Total~Thank you for your business with us today."],
+            ),
+            (
+                "- general\n- 'External: Send a link to Alice.'\n- \"x: y\"",
+                &["=general", "~External: Send a link to Alice.", "=x: y"],
             ),
             ("| Ann | 20 |", &["=Ann", "=20"]),
             ("just one sentence about the weather in Paris", &["~just one sentence about the weather in Paris"]),

@@ -241,13 +241,16 @@ impl Memory {
         let mut prints = Vec::new();
         if let Some(asked) = asked {
             leaves("", asked, &mut |_, value| {
-                prints.extend(forms(value).first().filter(|form| form.len() >= 4).map(|form| self.print(form)))
+                let telling =
+                    |form: &&String| form.len() >= 4 || form.len() == 3 && form.bytes().all(|byte| byte.is_ascii_digit());
+                prints.extend(forms(value).first().filter(telling).map(|form| self.print(form)))
             });
         }
         let mut called_for = prints.iter().any(|print| self.values.get(print).is_some_and(|seen| seen.user));
         if let Some(asked) = asked {
             leaves("", asked, &mut |_, value| called_for |= self.is_spoken_of(value));
         }
+        called_for |= self.request.refers && tool.is_some_and(|tool| self.is_pointed_at(tool));
         self.given.retain(|(_, print)| !prints.contains(print));
         let source = Source { action, third_party: open, named: called_for };
         // Sentences wait until their neighbours are known.
@@ -269,6 +272,16 @@ impl Memory {
         words.len() >= 2
             && stems.clone().all(|stem| common(&stem) || said(&stem))
             && stems.by_ref().filter(|stem| !common(stem)).nth(1).is_some()
+    }
+
+    /// "As promised in the message": `read_message` reads what the user speaks of.
+    fn is_pointed_at(&self, tool: &str) -> bool {
+        words(tool).iter().any(|word| {
+            let stem = speech::stem(word);
+            let thing =
+                stem.len() >= 4 && !speech::COMMON.contains(&&*stem) && speech::sentence(&format!("the {word}")).0.wanted.0 == 0;
+            thing && self.request.stems.binary_search_by(|known| known.as_str().cmp(&stem)).is_ok()
+        })
     }
 
     fn open_source(&mut self, source: Source) -> u32 {
@@ -357,6 +370,7 @@ impl Memory {
     fn run(&mut self, text: &str, seen: Seen) {
         /// Longer than any account or telephone number: a column of numbers is not one of them.
         const GROUP: usize = 48;
+        const QUOTES: [char; 4] = ['\'', '"', '`', '’'];
         const MARKS: [char; 11] = ['=', ',', ';', '|', '(', ')', '<', '>', '"', '[', ']'];
         let mut group = String::new();
         let mut pair = String::new();
@@ -372,6 +386,10 @@ impl Memory {
             // `key=value`, `a/b,c`: the parts are values too.
             if raw.contains(MARKS) {
                 raw.split(MARKS).for_each(|part| self.note(part, seen));
+            }
+            // `'ann@x.com'.Then`: no white space after the full stop.
+            if raw.contains('@') && raw.contains(QUOTES) {
+                raw.split(QUOTES).filter(|part| part.contains('@')).for_each(|part| self.note(part, seen));
             }
             if !pair.is_empty() {
                 pair.push_str(&word);

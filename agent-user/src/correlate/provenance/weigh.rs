@@ -267,7 +267,8 @@ impl Memory {
         let delegation = match () {
             () if !influenced => "none",
             () if self.request.hands_over => "wide",
-            () if self.request.refers && asked != Some(false) => "scoped",
+            // Who points at mails for a date has not asked for mails to be sent.
+            () if self.request.refers && asked != Some(false) && (call.name != "egress" || self.wants(call)) => "scoped",
             () => "none",
         };
         match delegation {
@@ -278,8 +279,13 @@ impl Memory {
             "scoped" => {
                 reasons.push("the user pointed at a content for the details");
                 let ordered = instructed && text.is_some();
+                if ordered && !named {
+                    reasons.push("and it is not this one");
+                    score += 0.1;
+                }
                 let most = match (beside, ordered, named) {
-                    (true, _, _) | (false, true, false) => 0.75,
+                    (_, true, false) => 0.85,
+                    (true, _, _) => 0.75,
                     (false, true, true) => 0.4,
                     (false, false, true) => 0.1,
                     (false, false, false) => 0.3,
