@@ -36,9 +36,12 @@ pub static VERDICTS: Array<u64> = Array::with_max_entries(agent_wire::PLACES * 2
 #[map]
 pub static SPENT: Array<u64> = Array::with_max_entries(agent_wire::LIBRARIES, 0);
 
-/// Not zero while the daemon sleeps on the ring.
+/// Not zero while the daemon sleeps on the ring. Whoever reads the ring has it mapped: to write it takes no right and no system call.
 #[map]
-pub static SLEEPS: Array<u64> = Array::with_max_entries(1, 0);
+pub static SLEEPS: Array<u64> = Array::with_max_entries(1, MAPPABLE);
+
+/// `BPF_F_MMAPABLE` (linux/bpf.h, 5.5).
+const MAPPABLE: u32 = 1 << 10;
 
 /// The connection that a thread last used, to learn its fd from the system calls in between, and its read and system call under
 /// way. LRU: killed

@@ -25,6 +25,8 @@ pub mod pipeline;
 #[cfg(feature = "live")]
 pub mod probes;
 pub mod reassemble;
+#[cfg(feature = "sinks")]
+pub mod relay;
 #[cfg(feature = "resolve")]
 pub mod resolve;
 pub mod understand;

@@ -77,7 +77,7 @@ fn rates(folder: &Path) {
     let grouped = {
         let folder = fresh(folder);
         let journal = Journal::open(&folder, Limits::default()).expect("opens a fresh journal");
-        let outbox = Outbox::start(journal, &folder, Vec::new()).expect("starts");
+        let outbox = Outbox::start(journal, &folder, Vec::new(), None).expect("starts");
         send(&outbox, 0, total, UNDER_WAY, &outbox.counters.written);
         total as f64 / started.elapsed().as_secs_f64()
     };
@@ -114,9 +114,9 @@ fn work(folder: &Path, total: u64, limit: u64, under_way: u64) {
     let journal = Journal::open(&place, Limits { total: 4 << 30, ..Limits::default() }).expect("opens after any kill");
     let from = journal.next().0;
     let log = Log::open(&folder.join("evidence"), "bench").expect("the log opens after any kill");
-    let mut outbox = Outbox::start(journal, &place, vec![file_sink(folder), Outlet::evidence(log)]).expect("starts");
+    let mut outbox = Outbox::start(journal, &place, vec![file_sink(folder), Outlet::evidence(log)], None).expect("starts");
     say("works");
-    let sink = outbox.sinks[0].1.clone();
+    let sink = outbox.sinks.counters[0].1.clone();
     std::thread::spawn(move || {
         while sink.delivered.load(Ordering::Relaxed) == 0 {
             std::thread::sleep(Duration::from_millis(1));
@@ -127,7 +127,7 @@ fn work(folder: &Path, total: u64, limit: u64, under_way: u64) {
     if limit < total {
         std::thread::sleep(Duration::from_secs(600));
     }
-    let all = || outbox.sinks.iter().all(|(_, sink)| sink.queued.load(Ordering::Relaxed) == 0);
+    let all = || outbox.sinks.counters.iter().all(|(_, sink)| sink.queued.load(Ordering::Relaxed) == 0);
     let end = Instant::now() + Duration::from_secs(240);
     while !all() && Instant::now() < end {
         std::thread::sleep(Duration::from_millis(5));

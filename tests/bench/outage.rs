@@ -31,7 +31,7 @@ fn main() -> ExitCode {
     let place = Path::new(folder).join("journal");
     let journal = Journal::open(&place, Limits::default()).expect("opens a fresh journal");
     let outlets = sinks.iter().map(|sink| Outlet::new(&plan(sink), "bench").expect("the plan is right")).collect();
-    let mut outbox = Outbox::start(journal, &place, outlets).expect("starts");
+    let mut outbox = Outbox::start(journal, &place, outlets, None).expect("starts");
     let watched = Watched::start(&outbox, &sinks);
     let mut sent = 0;
     for line in std::io::stdin().lock().lines().map_while(Result::ok) {
@@ -44,7 +44,7 @@ fn main() -> ExitCode {
             }
             ["wait", seconds] => {
                 let end = Instant::now() + Duration::from_secs(number(seconds));
-                let left = || outbox.sinks.iter().filter(|(_, sink)| done(sink) < sent).count();
+                let left = || outbox.sinks.counters.iter().filter(|(_, sink)| done(sink) < sent).count();
                 while left() > 0 && Instant::now() < end {
                     std::thread::sleep(Duration::from_millis(20));
                 }
@@ -96,7 +96,7 @@ struct Watched {
 impl Watched {
     fn start(outbox: &Outbox, sinks: &[Value]) -> Watched {
         let mut watched = Watched { sent: Arc::default(), delays: Vec::new(), ended: Arc::default() };
-        let healthy = outbox.sinks.iter().zip(sinks).filter(|(_, sink)| sink["healthy"] == true);
+        let healthy = outbox.sinks.counters.iter().zip(sinks).filter(|(_, sink)| sink["healthy"] == true);
         for ((name, counters), _) in healthy {
             let (counters, sent, ended) = (counters.clone(), watched.sent.clone(), watched.ended.clone());
             let delays = Arc::new(Mutex::new(Vec::new()));
@@ -166,7 +166,7 @@ fn state(outbox: &Outbox, sent: u64) -> Value {
         let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
         (count(&sink.delivered), count(&sink.failures), count(&sink.dead), count(&sink.lost))
     };
-    let sinks = outbox.sinks.iter().map(|(name, sink)| {
+    let sinks = outbox.sinks.counters.iter().map(|(name, sink)| {
         let (delivered, failures, dead, lost) = of(sink);
         json!({"name": name, "delivered": delivered, "failures": failures, "dead": dead, "lost": lost})
     });

@@ -5,6 +5,7 @@ mod agent;
 mod blind;
 mod clients;
 mod kill;
+mod parts;
 mod protocols;
 mod refusal;
 mod risks;

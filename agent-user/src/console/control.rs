@@ -31,6 +31,8 @@ const REQUEST_BYTES: u64 = 256;
 /// Numbers of a running daemon.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Snapshot {
+    /// Process id of the daemon: of its loader.
+    pub(super) pid: u32,
     pub(super) observations: u64,
     pub(super) exchanges: u64,
     pub(super) incomplete: u64,
@@ -90,7 +92,7 @@ impl Snapshot {
         });
         Value::map([
             ("version", Value::text(super::VERSION)),
-            ("pid", Value::count(u64::from(std::process::id()))),
+            ("pid", Value::count(u64::from(self.pid))),
             ("observations", Value::count(self.observations)),
             ("exchanges", Value::count(self.exchanges)),
             ("incomplete", Value::count(self.incomplete)),
@@ -193,12 +195,12 @@ impl Board {
     }
 }
 
-/// A listening socket that is removed when dropped.
+/// A socket's file, removed when dropped.
 pub(super) struct Socket(PathBuf);
 
 impl Socket {
-    /// Answers from `board` in a thread of its own.
-    pub(super) fn listen(path: &Path, board: Arc<Board>) -> Result<Socket, Failure> {
+    /// The socket that [`answer`] takes.
+    pub(super) fn listen(path: &Path) -> Result<(Socket, UnixListener), Failure> {
         let failed = |error| Failure::file(path, "listen", &error);
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).map_err(failed)?;
@@ -212,17 +214,19 @@ impl Socket {
         let _ = std::fs::remove_file(path);
         let listener = UnixListener::bind(path).map_err(failed)?;
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
-        std::thread::Builder::new()
-            .name("control".into())
-            .spawn(move || {
-                for stream in listener.incoming().flatten() {
-                    // A client that hangs up early has its answer cut; nobody else cares.
-                    let _ = serve(stream, &board);
-                }
-            })
-            .map_err(failed)?;
-        Ok(Socket(path.to_owned()))
+        Ok((Socket(path.to_owned()), listener))
     }
+}
+
+/// Answers from `board` in a thread of its own.
+pub(super) fn answer(listener: UnixListener, board: Arc<Board>) -> std::io::Result<()> {
+    let answering = move || {
+        for stream in listener.incoming().flatten() {
+            // A client that hangs up early has its answer cut; nobody else cares.
+            let _ = serve(stream, &board);
+        }
+    };
+    std::thread::Builder::new().name("control".into()).spawn(answering).map(drop)
 }
 
 impl Drop for Socket {

@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use super::Failure;
 use super::config::{Config, Sink};
-use super::control::{Board, Snapshot};
+use super::control::{Board, SinkState, Snapshot};
 use crate::base::{KeyedHash, Timestamp, Value};
 use crate::capture::Observation;
 use crate::decide::{Alert, RuleSet};
 use crate::deliver::evidence::Log;
 use crate::deliver::journal::{Journal, Limits};
 use crate::deliver::line::{self, Palette};
-use crate::deliver::outbox::{Entry, EntryKind, Outbox, Outlet, notice};
+use crate::deliver::outbox::{Entry, EntryKind, Outbox, Outlet, Shared, SinkCounters, notice};
 use crate::deliver::sink::{HEARTBEAT, Plan};
 use crate::deliver::{Redactor, view};
 use crate::pipeline::{Output, Pipeline};
@@ -30,6 +30,9 @@ pub(super) struct Daemon {
     redactor: Redactor,
     palette: Palette,
     outbox: Outbox,
+    /// Names of the sinks, and what the exporter tells of them.
+    sinks: Vec<String>,
+    exporter: Arc<Shared>,
     board: Arc<Board>,
     seen: Snapshot,
     beaten: Timestamp,
@@ -41,25 +44,28 @@ pub(super) struct Daemon {
 }
 
 impl Daemon {
-    /// Opens journal and sinks below the state folder. Nothing is attached yet.
-    pub(super) fn open(config: &Config, rules: Arc<RuleSet>, board: Arc<Board>) -> Result<Daemon, Failure> {
+    /// Opens journal and evidence log below the state folder; the sinks are the exporter's. `pid` is what the operator knows the daemon by.
+    pub(super) fn open(
+        config: &Config,
+        rules: Arc<RuleSet>,
+        board: Arc<Board>,
+        exporter: Arc<Shared>,
+        pid: u32,
+    ) -> Result<Daemon, Failure> {
         let state = config.state_dir();
         let folder = state.join("journal");
         let journal =
             Journal::open(&folder, limits(config)).map_err(|error| Failure::file(&folder, "open the journal", &error))?;
+        let sinks = plans(config)?.into_iter().map(|plan| plan.name).collect();
         let mut outlets = Vec::new();
-        for plan in plans(config)? {
-            let failed = |error| Failure::Input(format!("sink `{}`: {error}", plan.name));
-            outlets.push(Outlet::new(&plan, &host_name()).map_err(failed)?);
-        }
         if config.evidence.log {
             let folder = config.evidence_dir();
             let log =
                 Log::open(&folder, &origin(config)).map_err(|error| Failure::file(&folder, "open the evidence log", &error))?;
             outlets.push(Outlet::evidence(log));
         }
-        let outbox =
-            Outbox::start(journal, &folder, outlets).map_err(|error| Failure::file(&folder, "start the sinks", &error))?;
+        let outbox = Outbox::start(journal, &folder, outlets, Some(exporter.clone()))
+            .map_err(|error| Failure::file(&folder, "start the sinks", &error))?;
         let hash = hash_key(&state)?;
         let memory = state.join("rules.state");
         let kept = match std::fs::read(&memory) {
@@ -76,8 +82,10 @@ impl Daemon {
             redactor: Redactor::new(hash, false),
             palette: super::palette(),
             outbox,
+            sinks,
+            exporter,
             board,
-            seen: Snapshot::default(),
+            seen: Snapshot { pid, ..Snapshot::default() },
             beaten: Timestamp::default(),
             checkpoint: config.evidence_dir().join("checkpoint"),
             memory,
@@ -217,23 +225,25 @@ impl Daemon {
         self.seen.journal_dropped = self.outbox.counters.dropped.load(Relaxed);
         self.seen.disk_errors = self.outbox.counters.disk_errors.load(Relaxed);
         self.seen.disk_failing = self.outbox.counters.disk_failing.load(Relaxed);
-        self.seen.sinks = self
-            .outbox
-            .sinks
-            .iter()
-            .map(|(name, sink)| super::control::SinkState {
-                name: name.clone(),
-                delivered: sink.delivered.load(Relaxed),
-                failures: sink.failures.load(Relaxed),
-                lost: sink.lost.load(Relaxed),
-                dead: sink.dead.load(Relaxed),
-                bytes: sink.bytes.load(Relaxed),
-                queued: sink.queued.load(Relaxed),
-                oldest: sink.oldest.load(Relaxed),
-                broken: sink.broken.load(Relaxed),
-            })
-            .collect();
+        let elsewhere = self.sinks.iter().enumerate().map(|(number, name)| state(name, &self.exporter.told(number)));
+        let here = self.outbox.sinks.counters.iter().map(|(name, counters)| state(name, counters));
+        self.seen.sinks = elsewhere.chain(here).collect();
         self.board.publish(&self.seen);
+    }
+}
+
+fn state(name: &str, sink: &SinkCounters) -> SinkState {
+    use std::sync::atomic::Ordering::Relaxed;
+    SinkState {
+        name: name.to_owned(),
+        delivered: sink.delivered.load(Relaxed),
+        failures: sink.failures.load(Relaxed),
+        lost: sink.lost.load(Relaxed),
+        dead: sink.dead.load(Relaxed),
+        bytes: sink.bytes.load(Relaxed),
+        queued: sink.queued.load(Relaxed),
+        oldest: sink.oldest.load(Relaxed),
+        broken: sink.broken.load(Relaxed),
     }
 }
 
@@ -262,7 +272,7 @@ pub(super) fn plans(config: &Config) -> Result<Vec<Plan>, Failure> {
 }
 
 /// Names this installation's log; the key's name too.
-fn origin(config: &Config) -> String {
+pub(super) fn origin(config: &Config) -> String {
     let plain = |name: String| name.chars().filter(|letter| letter.is_ascii_alphanumeric() || ".-/".contains(*letter)).collect();
     config.evidence.origin.clone().unwrap_or_else(|| plain(format!("{}/agentward", host_name())))
 }
@@ -273,6 +283,7 @@ pub(super) fn host_name() -> String {
 
 /// The key of this installation's fingerprints: made once, kept with mode 0600.
 fn hash_key(state: &Path) -> Result<KeyedHash, Failure> {
+    use ring::rand::SecureRandom;
     use std::os::unix::fs::OpenOptionsExt;
     let path = state.join("hash.key");
     let failed = |error| Failure::file(&path, "read or make the key of fingerprints", &error);
@@ -283,7 +294,8 @@ fn hash_key(state: &Path) -> Result<KeyedHash, Failure> {
         return Ok(KeyedHash::new(key));
     }
     let mut key = [0; 16];
-    io::Read::read_exact(&mut std::fs::File::open("/dev/urandom").map_err(failed)?, &mut key).map_err(failed)?;
+    let no_randomness = |_| failed(io::Error::other("the system gives no random bytes"));
+    ring::rand::SystemRandom::new().fill(&mut key).map_err(no_randomness)?;
     let mut file = std::fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(&path).map_err(failed)?;
     file.write_all(&key).and_then(|()| file.sync_all()).map_err(failed)?;
     Ok(KeyedHash::new(key))

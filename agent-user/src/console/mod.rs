@@ -23,6 +23,8 @@ mod live;
 #[cfg(feature = "live")]
 mod metrics;
 #[cfg(feature = "live")]
+mod parts;
+#[cfg(feature = "live")]
 mod picture;
 mod progress;
 #[cfg(feature = "live")]
@@ -89,6 +91,14 @@ enum Command {
     /// Watch this host: alerts on the terminal, in the journal and at the sinks.
     #[cfg(feature = "live")]
     Run(run::Arguments),
+    /// A part of the daemon, started by it.
+    #[cfg(feature = "live")]
+    #[command(hide = true)]
+    Part,
+    /// Try from inside a part's confinement what it must refuse.
+    #[cfg(feature = "live")]
+    #[command(hide = true)]
+    Trial(parts::trial::Arguments),
     /// Try a sink of the configuration.
     #[cfg(feature = "live")]
     Sinks {
@@ -138,7 +148,7 @@ pub enum Format {
 }
 
 /// Which processes are watched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
     /// Programs that talk to a model, MCP or A2A, or are known agents, with their descendants.
@@ -211,9 +221,13 @@ fn palette() -> Palette {
 
 /// Compiles the rules that the arguments name.
 fn rule_set(source: &RuleSource) -> Result<crate::decide::RuleSet, Failure> {
-    let mut packs =
-        if source.no_builtin { Vec::new() } else { crate::decide::builtin().map_err(|faults| rules::told(&faults))? };
-    packs.extend(rules::read_packs(&source.rules)?);
+    rule_set_of(&rules::read_texts(&source.rules)?, source.no_builtin)
+}
+
+/// Compiles the rules of the files of these names and texts.
+fn rule_set_of(texts: &[(String, String)], no_builtin: bool) -> Result<crate::decide::RuleSet, Failure> {
+    let mut packs = if no_builtin { Vec::new() } else { crate::decide::builtin().map_err(|faults| rules::told(&faults))? };
+    packs.extend(rules::packs_of(texts)?);
     crate::decide::RuleSet::join(packs).map_err(|faults| rules::told(&faults))
 }
 
@@ -314,6 +328,10 @@ pub fn main() -> ExitCode {
         }
         #[cfg(feature = "live")]
         Command::Run(arguments) => run::run(&arguments),
+        #[cfg(feature = "live")]
+        Command::Part => parts::run(),
+        #[cfg(feature = "live")]
+        Command::Trial(arguments) => parts::trial::run(&arguments),
         #[cfg(feature = "live")]
         Command::Sinks { command } => sinks::run(&command),
         #[cfg(feature = "sinks")]

@@ -34,7 +34,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     crate::probes::preflight().map_err(|error| Failure::Host(error.to_string()))?;
     let mut writer = create_recording(output)?;
     let wishes = Wishes::listen()?;
-    let mut session = Session::start(settings).map_err(|error| Failure::Host(error.to_string()))?;
+    let mut session = Session::start(&settings).map_err(|error| Failure::Host(error.to_string()))?;
     eprintln!("agentward: recording plaintext to {} (mode 0600)", output.display());
     eprintln!("ready");
     let failed = |error| Failure::file(output, "write", &error);

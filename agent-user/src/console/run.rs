@@ -1,22 +1,20 @@
-//! `agentward run`: the daemon.
+//! `agentward run`: the daemon. This process is its loader: see [`super::parts`].
 
-use std::io::IsTerminal;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::config::Config;
-use super::control::{Board, Socket};
-use super::daemon::Daemon;
-use super::live::{Wishes, now};
-use super::{Failure, Outcome, RuleSource, Scope, console_settings, probe_settings, rule_set};
-use crate::probes::Session;
+use super::control::Socket;
+use super::daemon::plans;
+use super::live::Wishes;
+use super::parts::{self, Errand, Exporter, Heard, Notice, Report, Worker};
+use super::{Failure, Outcome, RuleSource, Scope, console_settings, probe_settings, rule_set_of, rules, web};
+use crate::probes::{Keeper, StartError, Tiding, boot_time, preflight};
 
-/// Longest wait for observations.
-const POLL: Duration = Duration::from_millis(20);
-
-/// How often stages see time pass and `status` is renewed.
+/// How often the worker learns how the probes are, and the other parts are looked at.
 const TICK: Duration = Duration::from_millis(250);
 
 #[derive(clap::Args)]
@@ -33,86 +31,108 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Outcome {
-    keep_memory_private()?;
-    let config = Config::load(arguments.config.as_deref())?;
+    let host = |what: &'static str| move |error: io::Error| Failure::Host(format!("{what}: {error}"));
+    parts::keep_memory_private().map_err(host("core dumps cannot be turned off"))?;
+    let (config, text) = Config::load_text(arguments.config.as_deref())?;
     let source = RuleSource {
         rules: config.rules.iter().chain(&arguments.rules.rules).cloned().collect(),
         no_builtin: config.no_builtin || arguments.rules.no_builtin,
     };
-    let rules = Arc::new(followed(&source)?);
+    let texts = trusted_texts(&source)?;
+    // Only to refuse bad ones before anything is opened: the worker judges by its own.
+    drop(rule_set_of(&texts, source.no_builtin)?);
     let settings = probe_settings(&config, arguments.scope)?;
-    crate::probes::preflight().map_err(|error| Failure::Host(error.to_string()))?;
-    let board = Arc::new(Board::new(rules.clone()));
-    let mut daemon = Daemon::open(&config, rules, board.clone())?;
-    if let Some(settings) = console_settings(&config, arguments.console.as_deref())? {
-        open_console(&settings, &board)?;
-    }
-    let _socket = Socket::listen(&config.socket(), board.clone())?;
+    let plans = plans(&config)?;
+    let refused = |error: StartError| Failure::Host(error.to_string());
+    preflight().map_err(refused)?;
+    let console = console_settings(&config, arguments.console.as_deref())?.map(|settings| web::bind(&settings)).transpose()?;
+    let (_socket, control) = Socket::listen(&config.socket())?;
+    let user = parts::user();
+    parts::hand_over(&config.state_dir(), user)?;
+    parts::hand_over(&config.state_dir().join("journal"), user)?;
+    parts::hand_over(&config.evidence_dir(), user)?;
+    parts::keep_few().map_err(host("rights that are not needed cannot be given up"))?;
+
     let wishes = Wishes::listen()?;
-    let mut session = Session::start(settings).map_err(|error| Failure::Host(error.to_string()))?;
+    let mut exporter = match Exporter::start(&text, &plans, user)? {
+        Ok(exporter) => exporter,
+        Err(code) => return Ok(code),
+    };
+    let boot = boot_time();
+    let mut keeper = Keeper::load(settings, boot).map_err(refused)?;
+    let errand = Errand {
+        scope: arguments.scope,
+        rules: texts,
+        no_builtin: source.no_builtin,
+        boot,
+        console: arguments.console.clone(),
+        resume: None,
+    };
+    let mut listeners = vec![OwnedFd::from(control)];
+    if let Some(console) = &console {
+        listeners.push(console.as_fd().try_clone_to_owned().map_err(host("the console's socket cannot be passed on"))?);
+    }
+    let mut worker = Worker::start(&text, user, errand, exporter.shared().clone(), listeners, &keeper)?;
+    if let Err(code) = first_verdicts(&mut worker, &mut keeper) {
+        return Ok(code);
+    }
+    keeper.begin().map_err(refused)?;
     eprintln!("agentward: watching; alerts below, in {} and on {}", config.state_dir().display(), config.socket().display());
     eprintln!("ready");
-    let mut observations = Vec::new();
+
     let mut ticked = Instant::now();
-    let mut outcome = Ok(ExitCode::SUCCESS);
+    let mut tidings = Vec::new();
     while !wishes.stop() {
-        if let Err(error) = session.poll(POLL, &mut observations) {
-            outcome = Err(Failure::Host(error.to_string()));
-            break;
+        let mut heard = worker.hear(keeper.idle(Instant::now()));
+        while let Some(some) = heard {
+            if let Heard::Said(Report::Orders(orders)) = some {
+                orders.into_iter().for_each(|order| keeper.take(order));
+            }
+            heard = worker.hear(Duration::ZERO);
         }
-        daemon.observe(&mut observations);
+        keeper.tick(Instant::now());
+        keeper.tidings(&mut tidings);
         if ticked.elapsed() >= TICK {
             ticked = Instant::now();
-            daemon.tick(now());
-            board.probes(session.status().to_value());
+            tidings.push(Tiding::Kept(keeper.kept()));
+            exporter.watch();
+            worker.watch(&mut keeper);
+        }
+        if !tidings.is_empty() {
+            worker.tell(&Notice::Tidings(std::mem::take(&mut tidings)));
         }
         if wishes.reload() {
-            reload(&source, &mut daemon);
+            let texts = trusted_texts(&source).map_err(|failure| failure.to_string());
+            if let Ok(texts) = &texts {
+                worker.follow(texts.clone());
+            }
+            worker.tell(&Notice::Rules(texts));
         }
     }
-    session.stop(&mut observations);
-    daemon.observe(&mut observations);
-    daemon.finish();
-    outcome
+    keeper.stop();
+    keeper.tidings(&mut tidings);
+    worker.tell(&Notice::Tidings(tidings));
+    worker.end();
+    exporter.end();
+    Ok(ExitCode::SUCCESS)
 }
 
-/// No core dumps, and no other process of this user may read the memory: it holds what the watched agents sent.
-fn keep_memory_private() -> Result<(), Failure> {
-    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
-    let none = Rlimit { current: Some(0), maximum: Some(0) };
-    setrlimit(Resource::Core, none)
-        .and_then(|()| set_dumpable_behavior(DumpableBehavior::NotDumpable))
-        .map_err(|error| Failure::Host(format!("core dumps cannot be turned off: {error}")))
-}
-
-/// The token is shown to a person at a terminal only: a log is read by others.
-fn open_console(settings: &super::web::Settings, board: &Arc<Board>) -> Result<(), Failure> {
-    let served = super::web::start(settings, board.clone())?;
-    match &settings.token_file {
-        Some(path) if !std::io::stderr().is_terminal() => {
-            eprintln!("agentward: console on {}, its token is in {}", served.address, path.display());
-        }
-        Some(_) | None => eprintln!("agentward: console on {}", served.link()),
-    }
-    Ok(())
-}
-
-/// Rules as they stand in the files now.
-fn followed(source: &RuleSource) -> Result<crate::decide::RuleSet, Failure> {
-    let rules = super::rules::all_trusted(&source.rules)?;
-    rule_set(&RuleSource { rules, no_builtin: source.no_builtin })
-}
-
-/// Bad rules change nothing: the last good set goes on judging. Rules that fail their own tests are bad rules.
-fn reload(source: &RuleSource, daemon: &mut Daemon) {
-    match followed(source).and_then(|rules| super::rules::passing(&rules).map(|()| rules)) {
-        Ok(rules) => {
-            daemon.set_rules(Arc::new(rules));
-            eprintln!("agentward: rules reloaded");
-        }
-        Err(failure) => {
-            eprintln!("agentward: rules not reloaded, the last good ones stay: {failure}");
-            daemon.refused_rules(now(), &failure.to_string());
+/// Until the worker has judged everybody who runs; its exit code when it ends instead: it has said why.
+fn first_verdicts(worker: &mut Worker, keeper: &mut Keeper) -> Result<(), ExitCode> {
+    loop {
+        match worker.hear(Duration::from_secs(60)) {
+            Some(Heard::Ready(lacks)) => lacks.iter().for_each(|lack| {
+                eprintln!("agentward: the kernel offers no {lack}: what reads captured bytes is shut in without it");
+            }),
+            Some(Heard::Said(Report::Orders(orders))) => orders.into_iter().for_each(|order| keeper.take(order)),
+            Some(Heard::Said(Report::Met)) => return Ok(()),
+            Some(Heard::Gone) => return Err(worker.exit_code()),
+            None => {}
         }
     }
+}
+
+/// Rule files of nobody but root and the daemon's user.
+fn trusted_texts(source: &RuleSource) -> Result<Vec<(String, String)>, Failure> {
+    rules::read_texts(&rules::all_trusted(&source.rules)?)
 }

@@ -307,13 +307,13 @@ impl Attached {
         let held = judged.iter().filter(|place| kernel.verdict(**place).0 > 0).count();
         LibraryStatus {
             path: self.library.path.display().to_string(),
-            family: self.library.family.name(),
+            family: self.library.family.name().into(),
             sites: sites.len(),
             processes: self.wide.is_empty().then_some(self.own.len()),
-            method: self.library.method(),
+            method: self.library.method().into(),
             judged: judged.len(),
             held,
-            refuted: self.refuted.clone(),
+            refuted: self.refuted.iter().map(|function| (*function).to_owned()).collect(),
         }
     }
 

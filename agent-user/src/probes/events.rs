@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::facts::Facts;
 use super::halves::Halves;
-use super::processes;
 use crate::base::{ConnId, Sensitive, Timestamp};
 use crate::capture::ring::{Event, Object, What};
-use crate::capture::{Chunk, Exec, Loss, Observation, Role, Seen, Socket, SocketOp};
+use crate::capture::{Chunk, Exec, Loss, Observation, Role, Seen, Socket, SocketOp, Source};
 
 /// Connections named at once. A process that makes library objects without end loses the names of its own oldest ones.
 const CONNECTIONS: usize = 65_536;
@@ -50,15 +50,15 @@ impl Events {
     }
 
     /// The observations of one event, in order.
-    pub(super) fn translate(&mut self, event: Event, out: &mut Vec<Observation>) {
+    pub(super) fn translate(&mut self, event: Event, facts: &Facts, out: &mut Vec<Observation>) {
         let mut joined = Vec::new();
         self.halves.take(event, &mut joined);
         for event in joined {
-            self.translate_one(event, out);
+            self.translate_one(event, facts, out);
         }
     }
 
-    fn translate_one(&mut self, event: Event, out: &mut Vec<Observation>) {
+    fn translate_one(&mut self, event: Event, facts: &Facts, out: &mut Vec<Observation>) {
         let ts = Timestamp(self.boot + event.time);
         let pid = event.tgid;
         match event.what {
@@ -68,7 +68,7 @@ impl Events {
             What::Argv(argv) => {
                 self.argv.insert(pid, argv);
             }
-            What::Exec { exe, uid, .. } => self.exec(ts, pid, exe, uid, out),
+            What::Exec { exe, uid, .. } => self.exec(ts, pid, exe, uid, facts, out),
             What::Exit => self.exit(ts, pid, out),
             What::Chunk { object, dir, offset, fd, source, server, data } => {
                 if !source.is_tls() && !server {
@@ -76,8 +76,9 @@ impl Events {
                 }
                 self.first_sight(ts, pid, out);
                 let connection = self.connection(pid, object);
-                if connection.peer.is_none() && fd >= 0 {
-                    self.learn_socket(ts, pid, object, fd, out);
+                // Of a pipe nobody knows more than before.
+                if connection.peer.is_none() && fd >= 0 && (source != Source::Stdio || connection.news) {
+                    self.learn_socket(ts, pid, object, fd, facts, out);
                 }
                 let connection = self.connection(pid, object);
                 let news = std::mem::take(&mut connection.news);
@@ -98,7 +99,7 @@ impl Events {
                 };
                 out.push(Observation { ts, what: Seen::Chunk(chunk) });
             }
-            What::Bind { object, fd } => self.learn_socket(ts, pid, object, fd, out),
+            What::Bind { object, fd } => self.learn_socket(ts, pid, object, fd, facts, out),
             What::ServerName { object, name } => {
                 let connection = self.connection(pid, object);
                 connection.sni = Some(name.into());
@@ -133,8 +134,8 @@ impl Events {
     }
 
     /// Who is at the other end of a descriptor, as far as its connect or accept was seen, or can be asked now.
-    pub(super) fn peer(&self, pid: u32, fd: i32) -> Option<String> {
-        self.told_peer(pid, fd).map(|peer| peer.to_string()).or_else(|| processes::addresses(pid, fd).map(|(_, peer)| peer))
+    pub(super) fn peer(&self, pid: u32, fd: i32, facts: &Facts) -> Option<String> {
+        self.told_peer(pid, fd).map(|peer| peer.to_string()).or_else(|| facts.addresses(pid, fd).map(|(_, peer)| peer))
     }
 
     /// What the accept or connect of a descriptor said. It comes before what the descriptor says when it is asked, some milliseconds
@@ -145,27 +146,22 @@ impl Events {
         (!anywhere).then_some(peer)
     }
 
-    fn exec(&mut self, ts: Timestamp, pid: u32, exe: String, uid: u32, out: &mut Vec<Observation>) {
-        let (ppid, start) = self.birth(pid).unwrap_or((0, ts.0));
+    fn exec(&mut self, ts: Timestamp, pid: u32, exe: String, uid: u32, facts: &Facts, out: &mut Vec<Observation>) {
+        let program = facts.program(pid);
+        // From the fork that was seen, else from /proc.
+        let (ppid, start) = self.born.get(&pid).copied().or(program.birth).unwrap_or((0, ts.0));
         let argv = self.argv.remove(&pid).unwrap_or_default();
-        // Where the process still lives, /proc has the resolved name; a script's interpreter, not the script.
-        let resolved = std::fs::read_link(format!("/proc/{pid}/exe")).map(|path| path.to_string_lossy().into_owned());
         let exec = Exec {
             pid,
             ppid: Some(ppid),
             start: Some(start),
             uid: Some(uid),
-            exe: resolved.unwrap_or(exe).into(),
+            exe: program.exe.unwrap_or(exe).into(),
             argv: Sensitive::new(argv.into_iter().map(Arc::from).collect()),
-            cwd: processes::cwd(pid),
-            cgroup: processes::cgroup(pid),
+            cwd: program.cwd.map(Arc::from),
+            cgroup: program.cgroup.map(Arc::from),
         };
         out.push(Observation { ts, what: Seen::Exec(exec) });
-    }
-
-    /// Parent and start: from the fork that was seen, else from /proc.
-    pub(super) fn birth(&self, pid: u32) -> Option<(u32, u64)> {
-        self.born.get(&pid).copied().or_else(|| processes::parent_and_start(pid, self.boot))
     }
 
     /// A process that was forked and acts without an exec of its own: only now it is known to be no thread.
@@ -202,9 +198,9 @@ impl Events {
     }
 
     /// The object's fd is known: so are its addresses.
-    fn learn_socket(&mut self, ts: Timestamp, pid: u32, object: Object, fd: i32, out: &mut Vec<Observation>) {
+    fn learn_socket(&mut self, ts: Timestamp, pid: u32, object: Object, fd: i32, facts: &Facts, out: &mut Vec<Observation>) {
         let role = self.sockets.get(&(pid, fd)).map(|(role, _)| *role);
-        let now = processes::addresses(pid, fd);
+        let now = facts.addresses(pid, fd);
         let peer: Option<Arc<str>> = self.told_peer(pid, fd).or_else(|| Some(now.as_ref()?.1.as_str().into()));
         let local = now.filter(|(_, other)| peer.as_deref() == Some(other)).and_then(|(local, _)| local.map(Arc::from));
         let connection = self.connection(pid, object);
@@ -241,7 +237,7 @@ mod tests {
 
     use super::*;
     use crate::base::Direction;
-    use crate::capture::Source;
+    use crate::probes::facts::Host;
 
     /// Ends that a chunk on a connected descriptor of this process names, after these events about it.
     fn ends(stream: &TcpStream, before: impl FnOnce(i32) -> Vec<What>) -> (Option<String>, Option<String>) {
@@ -255,9 +251,9 @@ mod tests {
             server: false,
             data: bytes::Bytes::from_static(b"x"),
         };
-        let mut out = Vec::new();
+        let (mut out, facts) = (Vec::new(), Facts::here(Host::new(0, Vec::new(), None)));
         for what in before(fd).into_iter().chain([chunk]) {
-            events.translate(Event { time: 0, tgid: pid, tid: pid, what }, &mut out);
+            events.translate(Event { time: 0, tgid: pid, tid: pid, what }, &facts, &mut out);
         }
         let Some(Seen::Chunk(chunk)) = out.pop().map(|observation| observation.what) else { panic!("no chunk: {out:?}") };
         (chunk.peer.map(|peer| peer.to_string()), chunk.local.map(|local| local.to_string()))

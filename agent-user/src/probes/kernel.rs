@@ -1,15 +1,15 @@
 //! The loaded probe object: programs, maps, counters. Everything it attached goes when it is dropped, or when the process dies.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::num::NonZeroU32;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 
 use agent_wire::{counter, layout};
-use aya::maps::{Array, HashMap as BpfHashMap, MapData, PerCpuArray, RingBuf};
+use aya::maps::{Array, HashMap as BpfHashMap, Map, MapData, PerCpuArray};
 use aya::programs::trace_point::TracePointLink;
 use aya::programs::uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeLink, UProbeScope};
 use aya::programs::{TracePoint, UProbe};
@@ -17,7 +17,6 @@ use aya::{Ebpf, EbpfLoader};
 
 use super::StartError;
 use super::btf::Btf;
-use super::ledger::{Counted, Passed};
 
 /// Built by `cargo xtask build`; empty when this program was built without it.
 pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("AGENTWARD_PROBES"));
@@ -145,16 +144,15 @@ pub(super) enum Link {
 
 pub(super) struct Kernel {
     object: Ebpf,
-    pub(super) ring: RingBuf<MapData>,
+    ring: MapData,
     tracked: BpfHashMap<MapData, u32, u32>,
     stdio: BpfHashMap<MapData, u32, [u64; 2]>,
     unjudged: Array<MapData, u32>,
     spent: Array<MapData, u64>,
-    sleeps: Array<MapData, u64>,
+    sleeps: MapData,
     counters: PerCpuArray<MapData, u64>,
     verdicts: Array<MapData, u64>,
-    /// `FileState` of the kernel side, by file and process.
-    files: BpfHashMap<MapData, [u64; 2], [u64; 5]>,
+    files: MapData,
     sleepable: bool,
     /// Only programs that do nothing are attached.
     empty: bool,
@@ -189,15 +187,15 @@ impl Kernel {
                 program.load().map_err(|error| StartError::refused(name, &error))?;
             }
         }
-        let ring = take(&mut object, "RING")?;
+        let ring = raw(&mut object, "RING")?;
         let tracked = take(&mut object, "TRACKED")?;
         let stdio = take(&mut object, "STDIO")?;
         let unjudged = take(&mut object, "UNJUDGED")?;
         let spent = take(&mut object, "SPENT")?;
-        let sleeps = take(&mut object, "SLEEPS")?;
+        let sleeps = raw(&mut object, "SLEEPS")?;
         let counters = take(&mut object, "COUNTERS")?;
         let verdicts = take(&mut object, "VERDICTS")?;
-        let files = take(&mut object, "FILES")?;
+        let files = raw(&mut object, "FILES")?;
         // The kernel waits for every CPU before a probe is gone: nobody else needs to.
         let (reaper, given) = std::sync::mpsc::channel::<Vec<Link>>();
         let dead = Arc::new(AtomicU64::new(0));
@@ -314,11 +312,6 @@ impl Kernel {
         self.spent.get(&account, 0).unwrap_or(0)
     }
 
-    /// Tells the kernel side whether a wake-up is of use.
-    pub(super) fn sleeps(&mut self, sleeps: bool) {
-        let _ = self.sleeps.set(0, u64::from(sleeps), 0);
-    }
-
     /// Inodes of the standard input and output of a process that runs already.
     pub(super) fn note_stdio(&mut self, pid: u32, stdio: agent_wire::Stdio) {
         // The map drops the longest unused when it is full.
@@ -331,25 +324,21 @@ impl Kernel {
         (cell(place * 2), cell(place * 2 + 1))
     }
 
-    /// What passed a TLS socket; `None` when the kernel forgot it.
-    pub(super) fn passed(&self, counted: Counted) -> Option<Passed> {
-        let [generation, _, asked, answered, _] = self.files.get(&[counted.file, u64::from(counted.pid)], 0).ok()?;
-        (generation == counted.generation).then_some(Passed { asked, answered })
-    }
-
-    /// Inodes of sockets and pipes that system calls of a process were seen on.
-    pub(super) fn touched(&self, pid: u32) -> HashSet<u64> {
-        let own = self.files.iter().filter_map(Result::ok).filter(|([_, process], _)| *process == u64::from(pid));
-        own.map(|(_, [_, inode, ..])| inode).collect()
-    }
-
     /// `agent_wire::counter` by index.
     pub(super) fn counters(&self) -> Vec<u64> {
         (0..counter::COUNT).map(|index| self.counters.get(&index, 0).map_or(0, |cells| cells.iter().sum())).collect()
     }
 
-    pub(super) fn ring_fd(&self) -> RawFd {
-        self.ring.as_raw_fd()
+    /// What [`super::drain::Drain::open`] takes: the ring, and the word that says whether a wake-up is of use.
+    pub(super) fn ring(&self) -> [BorrowedFd<'_>; 2] {
+        [self.ring.fd().as_fd(), self.sleeps.fd().as_fd()]
+    }
+
+    /// What the kernel side knows of open files: see [`super::facts`].
+    pub(super) fn files(&self) -> Result<BpfHashMap<MapData, [u64; 2], [u64; 5]>, StartError> {
+        let refused = |error: aya::maps::MapError| StartError::refused("share a map", &error);
+        let copy = self.files.fd().as_fd().try_clone_to_owned().map_err(|error| StartError::refused("share a map", &error))?;
+        MapData::from_fd(copy).and_then(Map::from_map_data).and_then(BpfHashMap::try_from).map_err(refused)
     }
 }
 
@@ -389,4 +378,12 @@ where
 fn take<T: TryFrom<aya::maps::Map, Error = aya::maps::MapError>>(object: &mut Ebpf, name: &str) -> Result<T, StartError> {
     let map = object.take_map(name).ok_or_else(|| StartError::Refused { what: name.into(), why: "not in the object".into() })?;
     map.try_into().map_err(|error| StartError::refused(name, &error))
+}
+
+/// A map whose cells this side does not read, for others who map it.
+fn raw(object: &mut Ebpf, name: &str) -> Result<MapData, StartError> {
+    match object.take_map(name) {
+        Some(Map::RingBuf(map) | Map::Array(map) | Map::HashMap(map) | Map::LruHashMap(map)) => Ok(map),
+        _ => Err(StartError::Refused { what: name.into(), why: "not in the object".into() }),
+    }
 }

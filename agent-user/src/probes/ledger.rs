@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use agent_wire::ASKED;
+use serde::{Deserialize, Serialize};
 
 use super::hello;
 use crate::base::Direction;
@@ -26,14 +27,14 @@ const ACCOUNTS: usize = 16_384;
 const LOOSE: i32 = -1;
 
 /// What the kernel counted of a TLS socket, handshake left out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Passed {
     pub(super) asked: u64,
     pub(super) answered: u64,
 }
 
 /// The open file that the kernel counts by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Counted {
     pub(super) pid: u32,
     pub(super) file: u64,
@@ -140,6 +141,11 @@ impl Ledger {
             _ => {}
         }
         Vec::new()
+    }
+
+    /// Sockets that [`Ledger::judge`] asks about.
+    pub(super) fn counted(&self) -> Vec<Counted> {
+        self.accounts.values().filter(|account| !account.told).map(|account| account.counted).collect()
     }
 
     /// Connections that have been silent for too long. `count` asks the kernel; `lossy` says that plaintext was lost meanwhile, and nobody

@@ -2,17 +2,23 @@
 //! watched.
 //!
 //! In: the host. Out: [`Observation`]s through [`Session::poll`]. Nothing here interprets plaintext beyond recognising an agent.
+//!
+//! It has two halves, which may run in one process or in two: a [`Keeper`] with the rights to load, attach and look into `/proc`, and a
+//! [`Watcher`] that reads what was captured and needs none.
 
 mod attachments;
 mod audit;
 mod btf;
+mod drain;
 pub mod elf;
 mod events;
+mod facts;
 mod family;
 #[cfg(test)]
 mod frames;
 mod halves;
 mod hello;
+mod keeper;
 mod kernel;
 mod ledger;
 mod libraries;
@@ -27,14 +33,20 @@ pub mod site;
 mod spots;
 mod stripped;
 mod survey;
+mod watcher;
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::Value;
 
+pub use facts::Host;
+pub use keeper::{Keeper, Order, Tiding};
 pub use scope::{Scope, Selectors};
-pub use session::Session;
+pub use session::{Session, boot_time};
 pub use survey::{Survey, SurveyFile, survey};
+pub use watcher::{Line, Watcher};
 
 /// What to watch and with how much memory.
 #[derive(Clone, Debug)]
@@ -173,20 +185,20 @@ pub struct Status {
 }
 
 /// A library that is read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LibraryStatus {
     pub path: String,
-    pub family: &'static str,
+    pub family: String,
     pub sites: usize,
     /// In how many processes alone it is probed, unless machine-wide.
     pub processes: Option<usize>,
     /// `symbols`, or `resolved` where names are missing.
-    pub method: &'static str,
+    pub method: String,
     /// Functions found without a name, and those of them whose hits have shown that they are the right ones.
     pub judged: usize,
     pub held: usize,
     /// Functions that turned out to be others, and are not probed any more.
-    pub refuted: Vec<&'static str>,
+    pub refuted: Vec<String>,
 }
 
 /// What is not seen of a process, and why.
@@ -208,13 +220,13 @@ impl Status {
                 Value::list(self.libraries.iter().map(|library| {
                     Value::map([
                         ("path", Value::text(library.path.as_str())),
-                        ("family", Value::text(library.family)),
+                        ("family", Value::text(library.family.as_str())),
                         ("sites", Value::count(library.sites)),
                         ("processes", library.processes.map_or(Value::text("all"), Value::count)),
-                        ("method", Value::text(library.method)),
+                        ("method", Value::text(library.method.as_str())),
                         ("judged", Value::count(library.judged as u64)),
                         ("held", Value::count(library.held as u64)),
-                        ("refuted", Value::list(library.refuted.iter().map(|function| Value::text(*function)))),
+                        ("refuted", Value::list(library.refuted.iter().map(|function| Value::text(function.as_str())))),
                     ])
                 })),
             ),

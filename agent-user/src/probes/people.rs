@@ -1,10 +1,11 @@
 //! Processes by what is known of them: who is watched, who is not, and what those said about whom that is open.
 //!
-//! In: observations. Out: those of watched processes, and [`Change`]s that the session carries out in the kernel. No IO but the
-//! environment that a selector may ask for.
+//! In: observations. Out: those of watched processes, and [`Change`]s that the keeper carries out in the kernel. No IO.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
 
 use super::scope::{Scope, Selectors, is_agent_program, is_model_host, speaks_as_agent};
 use crate::base::Direction;
@@ -21,8 +22,8 @@ const PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
 /// A verdict has changed, or is due to be looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Change {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Change {
     /// It is an agent or descends from one.
     Watch(u32),
     /// The same, and it has just started a program.
@@ -55,6 +56,7 @@ struct Held {
     observations: Vec<Observation>,
 }
 
+#[derive(Clone, Copy)]
 struct Bystander {
     since: Instant,
     pause: Duration,
@@ -72,13 +74,22 @@ enum State {
 
 impl People {
     /// Lets through what belongs to watched processes.
-    pub(super) fn admit(&mut self, scope: Scope, selectors: &Selectors, observation: Observation, out: &mut Vec<Observation>) {
+    ///
+    /// `marked` looks for the selectors' variables in the environment of a process.
+    pub(super) fn admit(
+        &mut self,
+        scope: Scope,
+        selectors: &Selectors,
+        marked: &dyn Fn(u32) -> bool,
+        observation: Observation,
+        out: &mut Vec<Observation>,
+    ) {
         let pid = match &observation.what {
             Seen::Exec(exec) => {
                 if let Some(parent) = exec.ppid {
                     self.parents.insert(exec.pid, parent);
                 }
-                let known = self.is_watched(exec.pid, out) || by_identity(scope, selectors, exec);
+                let known = self.is_watched(exec.pid, out) || by_identity(scope, selectors, marked, exec);
                 let pid = exec.pid;
                 if known {
                     self.adopt(pid, out);
@@ -135,19 +146,22 @@ impl People {
         }
     }
 
+    /// Goes on where another left off: who was watched still is, and who was left alone is so a little longer.
+    pub(super) fn resume(&mut self, agents: Vec<u32>, bystanders: Vec<u32>) {
+        self.agents.extend(agents);
+        let left = Bystander { since: Instant::now(), pause: PAUSE, state: State::LeftAlone };
+        self.bystanders.extend(bystanders.into_iter().map(|pid| (pid, left)));
+    }
+
     /// Processes that are watched or may yet be: what is theirs to lose when machine-wide probes end.
     pub(super) fn wanted(&self) -> Vec<u32> {
         let suspected = self.bystanders.iter().filter(|(_, bystander)| bystander.state == State::Suspected).map(|(pid, _)| pid);
         self.agents.iter().chain(self.held.keys()).chain(suspected).copied().collect()
     }
 
+    #[cfg(test)]
     pub(super) fn is_bystander(&self, pid: u32) -> bool {
         self.bystanders.get(&pid).is_some_and(|bystander| bystander.state != State::Suspected)
-    }
-
-    pub(super) fn bystanders(&self) -> impl Iterator<Item = u32> {
-        let left = self.bystanders.iter().filter(|(_, bystander)| bystander.state != State::Suspected);
-        left.map(|(pid, _)| *pid)
     }
 
     /// Those that were left alone long enough.
@@ -257,8 +271,8 @@ impl People {
     }
 }
 
-fn by_identity(scope: Scope, selectors: &Selectors, exec: &Exec) -> bool {
-    selectors.select(exec) || (scope == Scope::Auto && is_agent_program(exec))
+fn by_identity(scope: Scope, selectors: &Selectors, marked: &dyn Fn(u32) -> bool, exec: &Exec) -> bool {
+    selectors.select(exec, marked) || (scope == Scope::Auto && is_agent_program(exec))
 }
 
 fn recognise(observation: &Observation) -> bool {
@@ -313,7 +327,7 @@ mod tests {
         for (name, agent) in [("api.openai.com", true), ("example.com", false)] {
             let (mut people, mut out) = (People::default(), Vec::new());
             for observation in [exec(7, 1, "/opt/thing"), is_blind_to(7, name)] {
-                people.admit(Scope::Auto, &Selectors::default(), observation, &mut out);
+                people.admit(Scope::Auto, &Selectors::default(), &|_| false, observation, &mut out);
             }
             assert_eq!((people.agents.contains(&7), out.len()), (agent, if agent { 2 } else { 0 }), "{name}");
         }
@@ -331,7 +345,7 @@ mod tests {
         let mut people = People::default();
         let mut out = Vec::new();
         for observation in observations {
-            people.admit(scope, &Selectors::default(), observation, &mut out);
+            people.admit(scope, &Selectors::default(), &|_| false, observation, &mut out);
         }
         assert_eq!(out.len(), passed);
         assert_eq!(people.changes, changes);
@@ -352,7 +366,7 @@ mod tests {
         let mut people = People::default();
         let mut out = Vec::new();
         for observation in seen {
-            people.admit(Scope::Auto, &Selectors::default(), observation, &mut out);
+            people.admit(Scope::Auto, &Selectors::default(), &|_| false, observation, &mut out);
         }
         let started: Vec<u32> = out
             .iter()
@@ -378,10 +392,10 @@ mod tests {
         people.tick(Instant::now() + PAUSE, Scope::Auto);
         assert_eq!(people.changes, [Change::Await(7)], "once");
         let mut out = Vec::new();
-        people.admit(Scope::Auto, &Selectors::default(), connects(7), &mut out);
+        people.admit(Scope::Auto, &Selectors::default(), &|_| false, connects(7), &mut out);
         assert!(!people.is_bystander(7));
         people.tick(Instant::now() + PAUSE, Scope::Auto);
-        people.admit(Scope::Auto, &Selectors::default(), says(7, MODEL), &mut out);
+        people.admit(Scope::Auto, &Selectors::default(), &|_| false, says(7, MODEL), &mut out);
         assert_eq!(people.changes, [Change::Await(7), Change::Suspect(7), Change::Watch(7)]);
         assert_eq!(out.len(), 2, "the connection, then the first words on it");
         assert_eq!(people.held_total, 0);
@@ -392,7 +406,7 @@ mod tests {
         let half = "x".repeat(HELD_BYTES / 2);
         let mut people = People::default();
         for pid in 2..2 + 3 * u32::try_from(HELD_TOTAL / HELD_BYTES).expect("small") {
-            people.admit(Scope::Auto, &Selectors::default(), says(pid, &half), &mut Vec::new());
+            people.admit(Scope::Auto, &Selectors::default(), &|_| false, says(pid, &half), &mut Vec::new());
             assert!(people.held_total <= HELD_TOTAL);
         }
         assert!(people.changes.iter().all(|change| matches!(change, Change::Dismiss(_))) && !people.changes.is_empty());

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use agent_wire::ASKED;
 
+use super::facts::{Facts, Tcp};
 use super::ledger::{Spot, Where};
 use super::processes;
 
@@ -31,14 +32,6 @@ pub(super) struct Rings {
 /// Bytes sent and received, by the socket's inode.
 type Passed = HashMap<u64, (u64, u64)>;
 
-/// A TCP socket of another process.
-struct Tcp {
-    fd: i32,
-    inode: u64,
-    sent: u64,
-    received: u64,
-}
-
 impl Rings {
     /// It has just made a ring: all that passes its new sockets may go that way.
     pub(super) fn made(&mut self, pid: u32) {
@@ -46,8 +39,8 @@ impl Rings {
     }
 
     /// A process that is watched from now on may have a ring already.
-    pub(super) fn look_for(&mut self, pid: u32) {
-        if !self.processes.contains_key(&pid) && descriptors(pid).any(|(_, link)| link == "anon_inode:[io_uring]") {
+    pub(super) fn look_for(&mut self, pid: u32, has_ring: impl FnOnce(u32) -> bool) {
+        if !self.processes.contains_key(&pid) && has_ring(pid) {
             self.processes.insert(pid, None);
         }
     }
@@ -63,6 +56,7 @@ impl Rings {
     pub(super) fn look(
         &mut self,
         now: Instant,
+        facts: &Facts,
         touched: impl Fn(u32) -> HashSet<u64>,
         reads: impl Fn(u32, i32) -> bool,
         loose: impl Fn(u32) -> bool,
@@ -73,7 +67,7 @@ impl Rings {
         self.looked_at = Some(now);
         let mut spots = Vec::new();
         for (pid, before) in &mut self.processes {
-            let sockets: Vec<Tcp> = descriptors(*pid).filter_map(|(fd, link)| tcp(*pid, fd, &link)).collect();
+            let sockets = facts.sockets(*pid);
             let Some(before) = before else {
                 *before = Some(sockets.iter().map(|socket| (socket.inode, (socket.sent, socket.received))).collect());
                 continue;
@@ -93,7 +87,7 @@ impl Rings {
             unread.retain(|socket| !touched.contains(&socket.inode));
             for socket in unread {
                 self.told.insert((*pid, socket.inode));
-                let peer = processes::addresses(*pid, socket.fd).map(|(_, peer)| peer);
+                let peer = facts.addresses(*pid, socket.fd).map(|(_, peer)| peer);
                 let place = Where { fd: socket.fd, generation: socket.inode, peer, accepted: false };
                 spots.push(Spot {
                     pid: *pid,
@@ -106,6 +100,15 @@ impl Rings {
         }
         spots
     }
+}
+
+pub(super) fn has_ring(pid: u32) -> bool {
+    descriptors(pid).any(|(_, link)| link == "anon_inode:[io_uring]")
+}
+
+/// TCP sockets of a process.
+pub(super) fn sockets(pid: u32) -> Vec<Tcp> {
+    descriptors(pid).filter_map(|(fd, link)| tcp(pid, fd, &link)).collect()
 }
 
 /// Descriptors of a process and what they lead to.
@@ -144,6 +147,7 @@ mod tests {
     use std::net::{TcpListener, TcpStream};
 
     use super::*;
+    use crate::probes::facts::Host;
 
     /// This process speaks over loopback and is looked at as if it had a ring.
     #[test]
@@ -159,11 +163,12 @@ mod tests {
         let (pid, fd) = (std::process::id(), client.as_raw_fd());
         let link = fs::read_link(format!("/proc/self/fd/{fd}")).expect("it is open");
         let own = tcp(pid, fd, &link.to_string_lossy()).expect("a TCP socket");
+        let facts = Facts::here(Host::new(0, Vec::new(), None));
         let mine = |spots: Vec<Spot>| spots.into_iter().filter(|spot| spot.socket.as_ref().is_some_and(|at| at.fd == fd)).count();
         let check = |rings: &mut Rings, touched: bool, reads: bool, loose: bool| {
             rings.looked_at = None;
             let inodes = if touched { HashSet::from([own.inode]) } else { HashSet::new() };
-            mine(rings.look(Instant::now(), |_| inodes.clone(), |_, at| reads && at == fd, |_| loose))
+            mine(rings.look(Instant::now(), &facts, |_| inodes.clone(), |_, at| reads && at == fd, |_| loose))
         };
         let mut rings = Rings::default();
         assert_eq!(check(&mut rings, false, false, false), 0, "nobody has a ring");

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use regex::Regex;
 
-use super::processes;
 use crate::capture::Exec;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,13 +25,14 @@ pub struct Selectors {
 }
 
 impl Selectors {
-    pub(super) fn select(&self, exec: &Exec) -> bool {
+    /// `marked` looks for [`Selectors::env`] in the environment of a process.
+    pub(super) fn select(&self, exec: &Exec, marked: &dyn Fn(u32) -> bool) -> bool {
         let matches = |globs: &[Regex], text: &str| globs.iter().any(|glob| glob.is_match(text));
         matches(&self.exe, &exec.exe)
             || exec.argv.expose_content().iter().any(|argument| matches(&self.argv, argument))
             || exec.cgroup.as_deref().is_some_and(|cgroup| matches(&self.cgroup, cgroup))
             || exec.uid.is_some_and(|uid| self.users.contains(&uid))
-            || (!self.env.is_empty() && processes::has_environment(exec.pid, &self.env))
+            || (!self.env.is_empty() && marked(exec.pid))
     }
 }
 

@@ -1,7 +1,6 @@
 //! Blind spots as observations and as state: what is told of a [`Spot`] once its process is known to be watched.
 
 use std::collections::VecDeque;
-use std::fs;
 
 use super::BlindSpot;
 use super::ledger::{Spot, Where};
@@ -31,11 +30,10 @@ impl Spots {
         out.push(Observation { ts, what: Seen::Loss(loss) });
     }
 
-    pub(super) fn keep(&mut self, spot: &Spot) {
-        let exe = fs::read_link(format!("/proc/{}/exe", spot.pid)).map(|exe| exe.to_string_lossy().into_owned());
+    pub(super) fn keep(&mut self, spot: &Spot, exe: String) {
         self.latest.push_back(BlindSpot {
             pid: spot.pid,
-            exe: exe.unwrap_or_default(),
+            exe,
             why: spot.why,
             what: spot.what.clone(),
             peer: spot.socket.as_ref().and_then(|place| place.peer.clone()).unwrap_or_default(),

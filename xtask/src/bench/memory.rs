@@ -70,7 +70,12 @@ fn mib(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }
 
+/// Of all parts of a program. What they share counts once for each.
 fn resident(pid: u32) -> Result<u64> {
+    super::family(pid).into_iter().map(resident_alone).sum()
+}
+
+fn resident_alone(pid: u32) -> Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("a process has memory")?;
     let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse()?;

@@ -186,6 +186,12 @@ impl Status {
     }
 }
 
+/// A process and its children: all parts of a daemon.
+fn family(pid: u32) -> Vec<u32> {
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    std::iter::once(pid).chain(children.split_whitespace().filter_map(|child| child.parse().ok())).collect()
+}
+
 /// CPU time of a process: user and system, proc(5) fields 14 and 15. A tick is 10 ms on every Linux that we build for.
 fn cpu_seconds(pid: u32) -> Result<f64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;

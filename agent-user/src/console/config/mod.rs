@@ -126,17 +126,23 @@ impl Default for Evidence {
 impl Config {
     /// `None` reads [`DEFAULT_FILE`] where it exists, else gives the defaults.
     pub fn load(path: Option<&Path>) -> Result<Config, Failure> {
+        Config::load_text(path).map(|(config, _)| config)
+    }
+
+    /// The same, with the text that it was read from.
+    pub(super) fn load_text(path: Option<&Path>) -> Result<(Config, String), Failure> {
         let path = match path {
             Some(path) => path,
             None if Path::new(DEFAULT_FILE).exists() => Path::new(DEFAULT_FILE),
-            None => return Ok(Config::default()),
+            None => return Ok(Default::default()),
         };
         let text = std::fs::read_to_string(path).map_err(|error| Failure::file(path, "read", &error))?;
-        Config::parse(&text).map_err(|fault| Failure::Input(format!("{}:{fault}", path.display())))
+        let config = Config::parse(&text).map_err(|fault| Failure::Input(format!("{}:{fault}", path.display())))?;
+        Ok((config, text))
     }
 
     /// The fault is `line:column: reason`.
-    fn parse(text: &str) -> Result<Config, String> {
+    pub(super) fn parse(text: &str) -> Result<Config, String> {
         let config: Config = toml::from_str(text).map_err(|error| {
             let (line, column) = error.span().map_or((1, 1), |span| place(text, span.start));
             format!("{line}:{column}: {}", error.message().trim_end().replace('\n', ", "))

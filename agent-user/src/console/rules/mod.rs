@@ -124,17 +124,31 @@ fn files_of(path: &Path) -> Result<Vec<PathBuf>, Failure> {
     Ok(found)
 }
 
-/// Packs of the paths; every fault of every file is told.
-pub(super) fn read_packs(paths: &[PathBuf]) -> Result<Vec<Pack>, Failure> {
-    let mut packs = Vec::new();
-    let mut faults = Vec::new();
+/// Names and texts of the rule files of the paths.
+pub(super) fn read_texts(paths: &[PathBuf]) -> Result<Vec<(String, String)>, Failure> {
+    let mut texts = Vec::new();
     for path in paths {
         for file in rule_files(path)? {
             let text = fs::read_to_string(&file).map_err(|error| Failure::file(&file, "read", &error))?;
-            match read(&file.display().to_string(), &text) {
-                Ok(pack) => packs.push(pack),
-                Err(mut found) => faults.append(&mut found),
-            }
+            texts.push((file.display().to_string(), text));
+        }
+    }
+    Ok(texts)
+}
+
+/// Packs of the paths; every fault of every file is told.
+pub(super) fn read_packs(paths: &[PathBuf]) -> Result<Vec<Pack>, Failure> {
+    packs_of(&read_texts(paths)?)
+}
+
+/// Packs of the files of these names and texts.
+pub(super) fn packs_of(texts: &[(String, String)]) -> Result<Vec<Pack>, Failure> {
+    let mut packs = Vec::new();
+    let mut faults = Vec::new();
+    for (name, text) in texts {
+        match read(name, text) {
+            Ok(pack) => packs.push(pack),
+            Err(mut found) => faults.append(&mut found),
         }
     }
     if faults.is_empty() { Ok(packs) } else { Err(told(&faults)) }

@@ -4,7 +4,6 @@
 //! (cross-origin, DNS rebinding), another user of the host, and what agents captured (that one is met by escaping and the CSP).
 
 use std::collections::VecDeque;
-use std::io::Read;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -145,8 +144,11 @@ fn same(one: &[u8; 32], other: &[u8; 32]) -> bool {
 }
 
 fn random() -> std::io::Result<[u8; 32]> {
+    use ring::rand::SecureRandom;
     let mut bytes = [0; 32];
-    std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    // Asked of the kernel, not of a file: the daemon's worker reaches none.
+    let none = |_| std::io::Error::other("the system gives no random bytes");
+    ring::rand::SystemRandom::new().fill(&mut bytes).map_err(none)?;
     Ok(bytes)
 }
 
@@ -159,7 +161,7 @@ pub(super) fn token(path: Option<&Path>) -> Result<String, Failure> {
     use std::io::Write;
     use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
     let Some(path) = path else {
-        let bytes = random().map_err(|error| Failure::file(Path::new("/dev/urandom"), "read", &error))?;
+        let bytes = random().map_err(|error| Failure::Internal(error.into()))?;
         return Ok(hex(&bytes));
     };
     let failed = |error| Failure::file(path, "read or make the token of the console", &error);

@@ -14,7 +14,9 @@ mod server;
 #[cfg(test)]
 mod tests;
 
+use std::io::IsTerminal;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -77,6 +79,16 @@ pub(super) struct Served {
 }
 
 impl Served {
+    /// Tells where it is. The token is shown to a person at a terminal only: a log is read by others.
+    pub(super) fn say(&self, token_file: Option<&Path>) {
+        match token_file {
+            Some(path) if !std::io::stderr().is_terminal() => {
+                eprintln!("agentward: console on {}, its token is in {}", self.address, path.display());
+            }
+            Some(_) | None => eprintln!("agentward: console on {}", self.link()),
+        }
+    }
+
     /// Opens without typing the token: what stands behind the `#` stays in the browser.
     pub(super) fn link(&self) -> String {
         match self.address.starts_with("http") {
@@ -88,36 +100,93 @@ impl Served {
 
 /// Begins to serve, in a thread of its own.
 pub(super) fn start(settings: &Settings, board: Arc<Board>) -> Result<Served, Failure> {
+    let prepared = prepare(settings, bind(settings)?, board)?;
+    let served = Served { address: prepared.served.address.clone(), token: prepared.served.token.clone() };
+    prepared.begin()?;
+    Ok(served)
+}
+
+/// The socket to serve on.
+pub(super) enum Bound {
+    Tcp(std::net::TcpListener),
+    Unix(std::os::unix::net::UnixListener),
+}
+
+impl Bound {
+    /// One that another process has bound by these settings.
+    pub(super) fn passed(settings: &Settings, descriptor: OwnedFd) -> Bound {
+        match settings.listen {
+            Listen::Loopback(_) => Bound::Tcp(descriptor.into()),
+            Listen::Unix(_) => Bound::Unix(descriptor.into()),
+        }
+    }
+}
+
+impl AsFd for Bound {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Bound::Tcp(listener) => listener.as_fd(),
+            Bound::Unix(listener) => listener.as_fd(),
+        }
+    }
+}
+
+pub(super) fn bind(settings: &Settings) -> Result<Bound, Failure> {
+    match &settings.listen {
+        Listen::Loopback(address) => {
+            let failed = |error: std::io::Error| Failure::Input(format!("console: cannot listen on {address}: {error}"));
+            let listener = std::net::TcpListener::bind(address).map_err(failed)?;
+            listener.set_nonblocking(true).map_err(failed)?;
+            Ok(Bound::Tcp(listener))
+        }
+        Listen::Unix(path) => listen_unix(path).map(Bound::Unix).map_err(|error| Failure::file(path, "listen", &error)),
+    }
+}
+
+/// All that serving takes, with no thread yet.
+pub(super) struct Prepared {
+    pub(super) served: Served,
+    runtime: tokio::runtime::Runtime,
+    listener: Listener,
+    console: Arc<Console>,
+}
+
+impl Prepared {
+    pub(super) fn begin(self) -> Result<(), Failure> {
+        let Prepared { runtime, listener, console, .. } = self;
+        let thread = std::thread::Builder::new().name("console".into());
+        let spawned = thread.spawn(move || runtime.block_on(accept(&listener, &console)));
+        spawned.map(drop).map_err(|error| Failure::Internal(anyhow::Error::new(error).context("the console's thread")))
+    }
+}
+
+pub(super) fn prepare(settings: &Settings, bound: Bound, board: Arc<Board>) -> Result<Prepared, Failure> {
     let token = gate::token(settings.token_file.as_deref())?;
     board.picture.always();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
     let runtime = runtime.map_err(|error| Failure::Internal(anyhow::Error::new(error).context("the console's runtime")))?;
     let mut hosts: Vec<String> = settings.hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
     let inside = runtime.enter();
-    let (listener, address) = match &settings.listen {
-        Listen::Loopback(address) => {
-            let failed = |error: std::io::Error| Failure::Input(format!("console: cannot listen on {address}: {error}"));
-            let listener = std::net::TcpListener::bind(address).map_err(failed)?;
-            listener.set_nonblocking(true).map_err(failed)?;
-            let port = listener.local_addr().map_err(failed)?.port();
-            hosts.extend(["127.0.0.1", "localhost", "[::1]"].map(|name| format!("{name}:{port}")));
-            let shown = SocketAddr::new(address.ip(), port);
+    let failed = |error: std::io::Error| Failure::Internal(anyhow::Error::new(error).context("the console's socket"));
+    let (listener, address) = match bound {
+        Bound::Tcp(listener) => {
+            let shown = listener.local_addr().map_err(failed)?;
+            hosts.extend(["127.0.0.1", "localhost", "[::1]"].map(|name| format!("{name}:{}", shown.port())));
             (Listener::Tcp(TcpListener::from_std(listener).map_err(failed)?), format!("http://{shown}/"))
         }
-        Listen::Unix(path) => {
-            let failed = |error| Failure::file(path, "listen", &error);
+        Bound::Unix(listener) => {
+            let path = match &settings.listen {
+                Listen::Unix(path) => path.display().to_string(),
+                Listen::Loopback(address) => address.to_string(),
+            };
             hosts.push("localhost".into());
-            (Listener::Unix(listen_unix(path).map_err(failed)?), format!("unix:{}", path.display()))
+            (Listener::Unix(UnixListener::from_std(listener).map_err(failed)?), format!("unix:{path}"))
         }
     };
     drop(inside);
     let peers = settings.peers.clone().filter(|_| matches!(settings.listen, Listen::Unix(_)));
     let console = Console::new(board, Gate::new(hosts, &token, peers));
-    let thread = std::thread::Builder::new().name("console".into());
-    thread
-        .spawn(move || runtime.block_on(accept(&listener, &console)))
-        .map_err(|error| Failure::Internal(anyhow::Error::new(error).context("the console's thread")))?;
-    Ok(Served { address, token })
+    Ok(Prepared { served: Served { address, token }, runtime, listener, console })
 }
 
 enum Listener {
@@ -126,12 +195,13 @@ enum Listener {
 }
 
 /// Others may connect: who they are is asked of the kernel, or the token of them.
-fn listen_unix(path: &Path) -> std::io::Result<UnixListener> {
+fn listen_unix(path: &Path) -> std::io::Result<std::os::unix::net::UnixListener> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
     }
     let _ = std::fs::remove_file(path);
-    let listener = UnixListener::bind(path)?;
+    let listener = std::os::unix::net::UnixListener::bind(path)?;
+    listener.set_nonblocking(true)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))?;
     Ok(listener)
 }

@@ -7,6 +7,7 @@
 mod dead;
 mod driver;
 mod lanes;
+mod shared;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -27,6 +28,7 @@ use super::sink::{Filter, Plan, Sink};
 use crate::base::Value;
 use driver::Driver;
 use lanes::Lanes;
+pub use shared::{Level, Shared};
 use writer::Writer;
 
 /// What stands in a journal record, as MessagePack. `json` is the redacted native view.
@@ -118,12 +120,17 @@ impl Outlet {
 struct Tide {
     state: Mutex<(u64, bool)>,
     risen: Condvar,
+    /// Another process that is told, too. Whether the end has come for it is not said here: the writer may be started again.
+    elsewhere: Option<Arc<Shared>>,
 }
 
 impl Tide {
     fn set(&self, next: Sequence, ended: bool) {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = (next.0, ended);
         self.risen.notify_all();
+        if let Some(elsewhere) = &self.elsewhere {
+            elsewhere.rise(next);
+        }
     }
 
     /// Waits until a durable record at or after `from` exists, the end, or `longest`. Gives the number of the first record that is not
@@ -143,39 +150,73 @@ impl Tide {
     }
 }
 
-/// The pipeline's end of it.
-pub struct Outbox {
-    lanes: Arc<Lanes>,
-    pub counters: Arc<Counters>,
-    pub sinks: Vec<(String, Arc<SinkCounters>)>,
+/// The sinks' end of it: a thread each.
+pub struct Sinks {
+    tide: Arc<Tide>,
+    pub counters: Vec<(String, Arc<SinkCounters>)>,
     threads: Vec<JoinHandle<()>>,
 }
 
-impl Outbox {
-    /// Starts the threads. `folder` is the journal's; a sink that was never seen before starts with the next alert.
-    pub fn start(journal: Journal, folder: &Path, outlets: Vec<Outlet>) -> io::Result<Outbox> {
-        let lanes = Arc::new(Lanes::default());
-        let counters = Arc::new(Counters::default());
-        let tide = Arc::new(Tide::default());
-        let start = journal.next();
+impl Sinks {
+    /// `folder` is the journal's, durable up to before `start`; a sink that was never seen before starts there.
+    pub fn start(folder: &Path, start: Sequence, outlets: Vec<Outlet>) -> io::Result<Sinks> {
+        Sinks::behind(folder, start, outlets, Arc::new(Tide::default()))
+    }
+
+    fn behind(folder: &Path, start: Sequence, outlets: Vec<Outlet>, tide: Arc<Tide>) -> io::Result<Sinks> {
         tide.set(start, false);
-        let mut outbox = Outbox { lanes: lanes.clone(), counters: counters.clone(), sinks: Vec::new(), threads: Vec::new() };
+        let mut sinks = Sinks { tide, counters: Vec::new(), threads: Vec::new() };
         // All that can fail comes before the first thread: one that runs waits for a writer.
         let mut drivers = Vec::new();
         for outlet in outlets {
             let mut cursor = Cursor::open(folder, &outlet.name, start)?;
             cursor.clamp(start);
             let seen = Arc::new(SinkCounters::default());
-            outbox.sinks.push((outlet.name.clone(), seen.clone()));
+            sinks.counters.push((outlet.name.clone(), seen.clone()));
             let name = format!("sink-{}", outlet.name);
-            drivers.push((name, Driver::new(cursor, outlet, folder, seen, tide.clone())));
+            drivers.push((name, Driver::new(cursor, outlet, folder, seen, sinks.tide.clone())));
         }
-        let writer = Writer::new(journal, folder, counters, tide);
-        outbox.threads.push(std::thread::Builder::new().name("journal".into()).spawn(move || writer.run(&lanes))?);
         for (name, driver) in drivers {
-            outbox.threads.push(std::thread::Builder::new().name(name).spawn(move || driver.run())?);
+            sinks.threads.push(std::thread::Builder::new().name(name).spawn(move || driver.run())?);
         }
-        Ok(outbox)
+        Ok(sinks)
+    }
+
+    /// More is durable, or nothing more will come.
+    pub fn rise(&self, next: Sequence, ended: bool) {
+        self.tide.set(next, ended);
+    }
+
+    /// Waits until each sink has delivered once more; the end must have been said.
+    pub fn join(&mut self) {
+        for thread in self.threads.drain(..) {
+            // A sink that panicked has nothing left to say; its cursor stands where its receiver acknowledged.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The pipeline's end of it.
+pub struct Outbox {
+    lanes: Arc<Lanes>,
+    pub counters: Arc<Counters>,
+    pub sinks: Sinks,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl Outbox {
+    /// Starts the threads. `folder` is the journal's; `elsewhere` tells another process that delivers from it, too.
+    pub fn start(journal: Journal, folder: &Path, outlets: Vec<Outlet>, elsewhere: Option<Arc<Shared>>) -> io::Result<Outbox> {
+        let lanes = Arc::new(Lanes::default());
+        let counters = Arc::new(Counters::default());
+        let tide = Arc::new(Tide { elsewhere, ..Tide::default() });
+        let start = journal.next();
+        let sinks = Sinks::behind(folder, start, outlets, tide.clone())?;
+        let (writer, waiting) = (Writer::new(journal, folder, counters.clone(), tide), lanes.clone());
+        let writer = std::thread::Builder::new().name("journal".into()).spawn(move || writer.run(&waiting));
+        // Without a writer nothing will ever come.
+        let writer = writer.inspect_err(|_| sinks.rise(start, true))?;
+        Ok(Outbox { lanes, counters, sinks, writer: Some(writer) })
     }
 
     /// Never blocks.
@@ -192,9 +233,11 @@ impl Outbox {
     /// Writes what is queued, lets each sink deliver once more, ends the threads.
     pub fn stop(&mut self) {
         self.lanes.close();
-        for thread in self.threads.drain(..) {
-            // A sink that panicked has nothing left to say; its cursor stands where its receiver acknowledged.
-            let _ = thread.join();
+        if let Some(writer) = self.writer.take() {
+            // It says the end last of all; one that panicked cannot, and its sinks are left to the end of the process.
+            if writer.join().is_ok() {
+                self.sinks.join();
+            }
         }
     }
 }

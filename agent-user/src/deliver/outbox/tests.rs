@@ -55,11 +55,11 @@ fn run(name: &str, count: u64, answer: Answer) -> (Vec<String>, Arc<SinkCounters
     let folder = Folder::new(name);
     let got = Arc::new(Mutex::new(Vec::new()));
     let journal = Journal::open(&folder.0, Limits::default()).expect("opens");
-    let mut outbox = Outbox::start(journal, &folder.0, vec![outlet("sink", answer, &got)]).expect("starts");
+    let mut outbox = Outbox::start(journal, &folder.0, vec![outlet("sink", answer, &got)], None).expect("starts");
     for number in 0..count {
         outbox.send(alert(number));
     }
-    let seen = outbox.sinks[0].1.clone();
+    let seen = outbox.sinks.counters[0].1.clone();
     while seen.delivered.load(Ordering::Relaxed) + seen.dead.load(Ordering::Relaxed) < count {
         std::thread::yield_now();
     }
@@ -120,7 +120,7 @@ fn what_was_not_acknowledged_comes_again_after_a_restart() {
         let down: Answer = |_, _| Err(TroubleKind::Later(None));
         let up: Answer = |_, batch| Ok(vec![Fate::Delivered; batch.len()]);
         let receiver = if round < 2 { down } else { up };
-        let mut outbox = Outbox::start(journal, &folder.0, vec![outlet("sink", receiver, &got)]).expect("starts");
+        let mut outbox = Outbox::start(journal, &folder.0, vec![outlet("sink", receiver, &got)], None).expect("starts");
         for number in 0..5 {
             outbox.send(alert(round * 5 + number));
         }
@@ -139,9 +139,9 @@ fn sinks_do_not_wait_for_each_other() {
         outlet("down", |_, _| Err(TroubleKind::Later(None)), &down),
         outlet("up", |_, batch| Ok(vec![Fate::Delivered; batch.len()]), &up),
     ];
-    let mut outbox = Outbox::start(journal, &folder.0, outlets).expect("starts");
+    let mut outbox = Outbox::start(journal, &folder.0, outlets, None).expect("starts");
     (0..200).for_each(|number| outbox.send(alert(number)));
-    while outbox.sinks[1].1.delivered.load(Ordering::Relaxed) < 200 {
+    while outbox.sinks.counters[1].1.delivered.load(Ordering::Relaxed) < 200 {
         std::thread::yield_now();
     }
     outbox.stop();
@@ -158,5 +158,5 @@ fn a_start_that_fails_ends() {
     std::fs::create_dir(folder.0.join("bad.cursor")).expect("a folder stands where a file should");
     let up: Answer = |_, batch| Ok(vec![Fate::Delivered; batch.len()]);
     let outlets = vec![outlet("good", up, &got), outlet("bad", up, &got)];
-    assert!(Outbox::start(journal, &folder.0, outlets).is_err());
+    assert!(Outbox::start(journal, &folder.0, outlets, None).is_err());
 }

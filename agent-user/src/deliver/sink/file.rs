@@ -1,11 +1,11 @@
 //! Alerts as lines in a file, or on standard output.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::{Fate, Parcel, Sink, Trouble, all_delivered};
+use super::{Fate, Parcel, Sink, Trouble, all_delivered, broker};
 
 /// `alerts.jsonl` becomes `alerts.jsonl.1` at `bytes`, and so on up to `keep` old files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,12 +23,15 @@ pub struct FileSink {
 
 impl FileSink {
     pub fn open(path: &Path, rotation: Option<Rotation>) -> io::Result<FileSink> {
-        Ok(FileSink { path: path.to_owned(), file: open(path)?, rotation })
+        Ok(FileSink { path: path.to_owned(), file: open(path, None)?.ok_or(io::ErrorKind::NotFound)?, rotation })
     }
 
-    fn moved_away(&self) -> io::Result<bool> {
-        let ours = self.file.metadata()?;
-        Ok(std::fs::metadata(&self.path).map_or(true, |theirs| (theirs.dev(), theirs.ino()) != (ours.dev(), ours.ino())))
+    /// Where somebody moved the file away.
+    fn reopen(&mut self) -> io::Result<()> {
+        if let Some(file) = open(&self.path, Some(&self.file))? {
+            self.file = file;
+        }
+        Ok(())
     }
 
     fn rotate(&mut self, more: usize) -> io::Result<()> {
@@ -37,25 +40,12 @@ impl FileSink {
         if length == 0 || length + more as u64 <= bytes {
             return Ok(());
         }
-        let old = |number: u32| PathBuf::from(format!("{}.{number}", self.path.display()));
-        for number in (1..keep).rev() {
-            if old(number).exists() {
-                std::fs::rename(old(number), old(number + 1))?;
-            }
-        }
-        if keep == 0 {
-            std::fs::remove_file(&self.path)?
-        } else {
-            std::fs::rename(&self.path, old(1))?
-        }
-        self.file = open(&self.path)?;
-        Ok(())
+        broker::rotate(&self.path, keep)?;
+        self.reopen()
     }
 
     fn write(&mut self, lines: &str) -> io::Result<()> {
-        if self.moved_away()? {
-            self.file = open(&self.path)?;
-        }
+        self.reopen()?;
         self.rotate(lines.len())?;
         // A write that failed half-way left a broken line behind; what follows must not continue it.
         let length = self.file.metadata()?.len();
@@ -70,10 +60,9 @@ impl FileSink {
     }
 }
 
-/// Alerts name people and objects: only the owner and the group may read them. A line that a kill cut is ended, so that the next one,
-/// which is the same again, begins by itself.
-fn open(path: &Path) -> io::Result<File> {
-    let mut file = OpenOptions::new().create(true).append(true).read(true).mode(0o640).open(path)?;
+/// `None` when `have` is still the file. A line that a kill cut is ended, so that the next one, which is the same again, begins by itself.
+fn open(path: &Path, have: Option<&File>) -> io::Result<Option<File>> {
+    let Some(mut file) = broker::append(path, have)? else { return Ok(None) };
     let length = file.metadata()?.len();
     let mut last = *b"\n";
     if length > 0 && file.metadata()?.is_file() {
@@ -82,7 +71,7 @@ fn open(path: &Path) -> io::Result<File> {
     if last != *b"\n" {
         file.write_all(b"\n")?;
     }
-    Ok(file)
+    Ok(Some(file))
 }
 
 impl Sink for FileSink {

@@ -3,6 +3,7 @@
 //! In: [`Parcel`]s, at least once, in order. Out: what the receiver said to each. A sink neither waits between attempts nor forgets:
 //! both are the driver's. Error texts name the receiver and its answer's code, never what was sent.
 
+mod broker;
 mod client;
 mod elastic;
 mod file;
@@ -21,6 +22,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use broker::{Broker, entrust};
 pub use file::FileSink;
 pub use filter::{Filter, HEARTBEAT};
 pub use secret::SecretFile;
@@ -197,6 +199,23 @@ pub enum Login {
 pub use file::Rotation;
 
 impl Plan {
+    /// What the sink reads of secret files each time it needs it.
+    fn secrets(&self) -> Vec<&SecretFile> {
+        let found: [Option<&SecretFile>; 2] = match &self.target {
+            Target::File { .. } | Target::Stdout | Target::Syslog { .. } => [None, None],
+            Target::Http { signing, bearer, .. } => [signing.as_ref(), bearer.as_ref()],
+            Target::SplunkHec { token, .. } => [Some(token), None],
+            Target::Elastic { login, .. } => match login {
+                Some(Login::Basic(_, secret) | Login::ApiKey(secret)) => [Some(secret), None],
+                None => [None, None],
+            },
+            Target::Otlp { bearer, .. } => [bearer.as_ref(), None],
+            Target::Kafka { login, .. } => [login.as_ref().map(|(_, secret)| secret), None],
+            Target::Nats { token, .. } => [token.as_ref(), None],
+        };
+        found.into_iter().flatten().collect()
+    }
+
     /// `host` is this machine's name, for formats that ask. Nothing connects yet; what can be wrong in files is found here.
     pub fn build(&self, host: &str) -> io::Result<Box<dyn Sink>> {
         Ok(match &self.target {
