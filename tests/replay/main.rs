@@ -2,6 +2,7 @@
 //! said of input that cannot be used. No root, no kernel. `AGENTWARD_UPDATE=1` rewrites the goldens.
 
 mod conformance;
+mod public;
 mod refused;
 mod secrets;
 
