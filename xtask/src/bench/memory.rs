@@ -28,10 +28,11 @@ pub fn run() -> Result<()> {
         daemon(&folder, &format!("scope = \"match\"\n[match]\nargv = [\"*load.py\"]\n[capture]\nring_bytes = {RING}\n"))?;
     let idle = resident(watched.pid())?;
     println!(
-        "idle: {:.1} MiB (ring {} MiB, which the kernel maps twice; the rest {:.1} MiB)",
+        "idle: {:.1} MiB, each page once (ring {} MiB; the rest {:.1} MiB); each page for every time that it is mapped: {:.1} MiB",
         mib(idle),
         RING >> 20,
-        mib(idle.saturating_sub(2 * RING))
+        mib(idle.saturating_sub(RING)),
+        mib(sum(watched.pid(), "Rss:")?)
     );
     let other = bpftrace(&folder)?;
     println!("bpftrace with two probes: {:.1} MiB; agentward {:.2} of it", mib(other), idle as f64 / other as f64);
@@ -70,14 +71,18 @@ fn mib(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }
 
-/// Of all parts of a program. What they share counts once for each.
+/// Of all parts of a program, what they share divided among them (proc(5), `Pss`): a page is resident once, however many map it.
 fn resident(pid: u32) -> Result<u64> {
-    super::family(pid).into_iter().map(resident_alone).sum()
+    sum(pid, "Pss:")
 }
 
-fn resident_alone(pid: u32) -> Result<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("a process has memory")?;
+fn sum(pid: u32, name: &str) -> Result<u64> {
+    super::family(pid).into_iter().map(|part| one(part, name)).sum()
+}
+
+fn one(pid: u32, name: &str) -> Result<u64> {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    let line = rollup.lines().find_map(|line| line.strip_prefix(name)).context("a process has memory")?;
     let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse()?;
     Ok(kilobytes << 10)
 }
