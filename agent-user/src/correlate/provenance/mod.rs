@@ -6,6 +6,7 @@
 
 mod content;
 mod forms;
+mod listen;
 mod memory;
 mod speech;
 #[cfg(test)]
