@@ -6,16 +6,11 @@ const VERBS: &[(&str, &[&str])] = &[
         "money",
         &[
             "refund",
-            "refunds",
             "pay",
             "payment",
-            "payments",
             "payout",
-            "payouts",
             "transfer",
-            "transfers",
             "charge",
-            "charges",
             "withdraw",
             "withdrawal",
             "invoice",
@@ -34,7 +29,6 @@ const VERBS: &[(&str, &[&str])] = &[
             "money",
             "funds",
             "transaction",
-            "transactions",
             "reimburse",
             "deposit",
             "donation",
@@ -50,7 +44,6 @@ const VERBS: &[(&str, &[&str])] = &[
             "shell",
             "bash",
             "command",
-            "commands",
             "terminal",
             "run",
             "eval",
@@ -65,7 +58,6 @@ const VERBS: &[(&str, &[&str])] = &[
         "delete",
         &[
             "delete",
-            "deletes",
             "remove",
             "destroy",
             "drop",
@@ -86,25 +78,17 @@ const VERBS: &[(&str, &[&str])] = &[
         "admin",
         &[
             "grant",
-            "grants",
             "permission",
-            "permissions",
             "role",
-            "roles",
             "invite",
-            "invites",
             "invitation",
             "password",
-            "passwords",
             "credential",
-            "credentials",
             "apikey",
             "token",
-            "tokens",
             "privilege",
             "sudo",
             "policy",
-            "policies",
             "acl",
             "firewall",
             "mfa",
@@ -123,18 +107,15 @@ const VERBS: &[(&str, &[&str])] = &[
             "unblock",
         ],
     ),
-    ("approve", &["approve", "approval", "approvals", "confirm", "authorize", "sign", "accept", "merge"]),
+    ("approve", &["approve", "approval", "confirm", "authorize", "sign", "accept", "merge"]),
     (
         "egress",
         &[
             "send",
-            "sends",
             "email",
-            "emails",
             "mail",
             "sms",
             "message",
-            "messages",
             "post",
             "publish",
             "share",
@@ -236,10 +217,10 @@ pub(crate) fn effect_of_tool(name: &str) -> Option<&'static str> {
     let words = words(name);
     // The verb comes first as a rule; a server prefix (`github_list_issues`, `mcp__mail__send`) may stand before it.
     let read_at = words.iter().position(|word| READS.contains(&word.as_str()));
-    let verb_at = |verbs: &[&str]| words.iter().position(|word| verbs.contains(&word.as_str()));
+    let verb_at = |effect, verbs: &[&str]| words.iter().position(|word| names(effect, verbs, word));
     let found = VERBS
         .iter()
-        .filter_map(|(effect, verbs)| Some((*effect, verb_at(verbs)?)))
+        .filter_map(|(effect, verbs)| Some((*effect, verb_at(effect, verbs)?)))
         .min_by_key(|(effect, at)| (rank(effect), *at));
     match (read_at, found) {
         (Some(read), Some((_, verb))) if read < verb => Some("read"),
@@ -268,8 +249,18 @@ pub(crate) fn effect_of_call(method: &str, path: &str) -> &'static str {
     let named = VERBS
         .iter()
         .filter(|(effect, _)| *effect != "write")
-        .find(|(_, verbs)| words.iter().any(|word| verbs.contains(&word.as_str())));
+        .find(|(effect, verbs)| words.iter().any(|word| names(effect, verbs, word)));
     named.map_or("write", |(effect, _)| effect)
+}
+
+/// Plurals that are other words than their singular: a blog's tips, a page's blocks, a thread's runs, vital signs.
+const OTHER_WORDS: &[&str] = &["tips", "blocks", "runs", "signs", "scales"];
+
+/// Whether a word is one of these: `invitation` or `invitations`, `policy` or `policies`. What only writes has singulars alone: `orders`
+/// and `books` are things.
+fn names(effect: &str, verbs: &[&str], word: &str) -> bool {
+    let plural = word.ends_with('s') && effect != "write" && !OTHER_WORDS.contains(&word);
+    verbs.contains(&word) || plural && verbs.contains(&&*super::api::singular(word))
 }
 
 fn rank(effect: &str) -> usize {
@@ -310,6 +301,11 @@ mod tests {
             ("check_balance", Some("read")),
             ("transfer_funds", Some("money")),
             ("share_document", Some("egress")),
+            ("workspace_invitations", Some("admin")),
+            ("apply_policies", Some("admin")),
+            ("bulk_purchases", Some("money")),
+            ("travel_tips", None),
+            ("nearby_places", None),
         ] {
             assert_eq!(effect_of_tool(name), effect, "{name}");
         }
@@ -325,6 +321,10 @@ mod tests {
             ("POST", "/v1/notes", "write"),
             ("PUT", "/users/7/role", "admin"),
             ("POST", "/v1/messages/send", "egress"),
+            ("POST", "/v1/orgs/7/invitations", "admin"),
+            ("POST", "/v1/replies", "egress"),
+            ("POST", "/v1/threads/7/runs", "write"),
+            ("PATCH", "/v1/blocks/7/children", "write"),
         ] {
             assert_eq!(effect_of_call(method, path), effect, "{method} {path}");
         }
