@@ -6,17 +6,20 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::BufReader;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
 use agent_tests::{Scratch, json_lines, peers};
 use agentward::base::Value as Content;
 use agentward::capture::recording::Reader;
+use agentward::correlate::Step;
 use agentward::decide::RuleSet;
 use agentward::pipeline::{Output, Pipeline};
 use agentward::understand::{Kind, Llm, Role, ToolCall};
 use serde_json::{Value, json};
+
+mod talks;
 
 /// In the usual run; the rest of the SDKs, with more cases, is `cargo xtask bench sdks`.
 #[test]
@@ -27,16 +30,59 @@ fn sdks_are_read_as_they_read_themselves() {
 #[test]
 #[ignore = "a minute: cargo xtask bench sdks"]
 fn every_sdk_is_read_as_it_reads_itself() {
-    let word = |name: &str, usual: &str| std::env::var(name).unwrap_or_else(|_| usual.to_owned());
     check(&word("AGENTWARD_CASES", "60"), &word("AGENTWARD_SEED", "1"), "all");
 }
 
-fn check(cases: &str, seed: &str, which: &str) {
+fn word(name: &str, usual: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| usual.to_owned())
+}
+
+fn python() -> Option<PathBuf> {
     let python = peers::packages().join("sdks/bin/python");
     if !python.exists() {
         eprintln!("left out: needs {}; `cargo xtask test` makes it", python.display());
-        return;
+        return None;
     }
+    Some(python)
+}
+
+/// What was compared of each SDK, and what differs.
+#[derive(Default)]
+struct Figures {
+    /// Calls, fields, differing fields.
+    of: BTreeMap<String, [usize; 3]>,
+    faults: Vec<String>,
+}
+
+impl Figures {
+    fn called(&mut self, sdk: &str) {
+        self.of.entry(sdk.to_owned()).or_default()[0] += 1;
+    }
+
+    fn field(&mut self, sdk: &str, same: bool, told: impl FnOnce() -> String) {
+        self.of.entry(sdk.to_owned()).or_default()[1] += 1;
+        if !same {
+            self.fault(sdk, told());
+        }
+    }
+
+    fn fault(&mut self, sdk: &str, told: String) {
+        self.of.entry(sdk.to_owned()).or_default()[2] += 1;
+        self.faults.push(format!("{sdk}: {told}"));
+    }
+
+    fn conclude(self) {
+        for (sdk, [calls, fields, differ]) in &self.of {
+            eprintln!("{sdk:24} {calls:5} calls {fields:6} fields {differ:4} differ");
+        }
+        let faults = &self.faults;
+        assert!(!self.of.is_empty(), "nothing was compared");
+        assert!(faults.is_empty(), "{} differ:\n{}", faults.len(), faults[..faults.len().min(40)].join("\n"));
+    }
+}
+
+fn check(cases: &str, seed: &str, which: &str) {
+    let Some(python) = python() else { return };
     let scratch = Scratch::new("sdks");
     let made = Command::new(python)
         .arg(peers::script("sdks/sdks.py"))
@@ -48,35 +94,29 @@ fn check(cases: &str, seed: &str, which: &str) {
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let truth = json_lines(&std::fs::read_to_string(scratch.path("truth.jsonl")).expect("just written"));
     let seen = calls(&scratch.path("recording.jsonl"));
-    let mut faults = Vec::new();
-    let mut figures: BTreeMap<String, [usize; 3]> = BTreeMap::new();
+    let mut figures = Figures::default();
     for (number, said) in truth.iter().enumerate() {
         let sdk = said["sdk"].as_str().expect("the driver names it");
-        let figure = figures.entry(sdk.to_owned()).or_default();
-        figure[0] += 1;
-        let before = faults.len();
+        figures.called(sdk);
         let Some((asked, answered)) = seen.get(number) else {
-            faults.push(format!("{sdk}: call {number} is not seen"));
+            figures.fault(sdk, format!("call {number} is not seen"));
             continue;
         };
         for (half, got) in [("asked", asked), ("answered", answered)] {
             for (field, wanted) in said[half].as_object().expect("the driver writes objects") {
-                figure[1] += 1;
                 // What the SDK does not tell cannot be compared.
-                if (half == "asked" || !wanted.is_null()) && !equal(wanted, &got[field]) {
-                    faults.push(format!("{sdk}, {}, {half} {field}: {wanted}, read as {}", said["case"], got[field]));
+                if half == "answered" && wanted.is_null() {
+                    continue;
                 }
+                let told = || format!("{}, {half} {field}: {wanted}, read as {}", said["case"], got[field]);
+                figures.field(sdk, equal(wanted, &got[field]), told);
             }
         }
-        figure[2] += faults.len() - before;
     }
-    for (sdk, [calls, fields, differ]) in &figures {
-        eprintln!("{sdk:24} {calls:5} calls {fields:6} fields {differ:4} differ");
+    for _ in truth.len()..seen.len() {
+        figures.fault("beside", "a call is seen that nobody made".to_owned());
     }
-    if seen.len() > truth.len() {
-        faults.push(format!("{} calls are seen, {} were made", seen.len(), truth.len()));
-    }
-    assert!(faults.is_empty(), "{} differ:\n{}", faults.len(), faults[..faults.len().min(40)].join("\n"));
+    figures.conclude();
 }
 
 /// Numbers by value, texts that hold JSON by what they hold.
@@ -98,8 +138,8 @@ fn equal(one: &Value, other: &Value) -> bool {
     }
 }
 
-/// Every model call of a recording, in the order of the requests: what was asked, what was answered.
-fn calls(recording: &Path) -> Vec<(Value, Value)> {
+/// Every step of a recording, in each of its states.
+fn steps(recording: &Path) -> Vec<Step> {
     let mut reader = Reader::new(BufReader::new(File::open(recording).expect("just written")), false).expect("a recording");
     let mut pipeline = Pipeline::new(Arc::new(RuleSet::join(Vec::new()).expect("no rules")));
     let mut outputs = Vec::new();
@@ -107,10 +147,15 @@ fn calls(recording: &Path) -> Vec<(Value, Value)> {
         pipeline.push(observation, &mut outputs);
     }
     pipeline.finish(&mut outputs);
+    let step = |output| if let Output::Step(step) = output { Some(*step) } else { None };
+    outputs.into_iter().filter_map(step).collect()
+}
+
+/// Every model call of a recording, in the order of the requests: what was asked, what was answered.
+fn calls(recording: &Path) -> Vec<(Value, Value)> {
     let mut calls = Vec::new();
     let mut by_exchange = BTreeMap::new();
-    for output in outputs {
-        let Output::Step(step) = output else { continue };
+    for step in steps(recording) {
         let (Some(exchange), Some(llm)) = (step.action.exchange, step.action.llm.as_deref()) else { continue };
         match step.action.kind {
             Kind::LlmRequest => {

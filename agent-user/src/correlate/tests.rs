@@ -1,5 +1,7 @@
 //! Whole runs through the stages up to this one, as capture hands them on: who belongs to which workflow, and why.
 
+mod mcp;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -443,40 +445,4 @@ fn answers_that_interleave_on_one_socket_find_their_requests() {
         assert_eq!(called.action.tool.as_ref().map(|tool| &*tool.name), Some(&*format!("do_{lane}")));
         assert_eq!((asked.workflow, asked.workflow), (answered.workflow, called.workflow));
     }
-}
-
-#[test]
-fn a_call_that_waited_for_the_user_is_one_call_and_an_approval() {
-    let mut world = World::default();
-    world.exec(20, 1, "/usr/bin/python3", &["python3", "worker.py"]);
-    let pipe = At { source: Source::Stdio, ..client(20, "pipe") };
-    let call = |id: u32, more: &str| {
-        format!(
-            r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"pay","arguments":{{"amount":50}}{more}}}}}"#
-        )
-    };
-    let say = |world: &mut World, dir, text: String| world.bytes(&pipe, dir, format!("{text}\n"));
-    say(&mut world, Direction::Out, call(1, ""));
-    let wants = r#"{"jsonrpc":"2.0","id":1,"result":{"resultType":"input_required","inputRequests":{"ok":{"method":"elicitation/create","params":{"message":"Pay 50?"}}},"requestState":"st-1"}}"#;
-    say(&mut world, Direction::In, wants.to_owned());
-    say(
-        &mut world,
-        Direction::Out,
-        call(2, r#","requestState":"st-1","inputResponses":{"ok":{"action":"accept","content":{}}}"#),
-    );
-    say(&mut world, Direction::In, r#"{"jsonrpc":"2.0","id":2,"result":{"content":[{"type":"text","text":"paid"}]}}"#.to_owned());
-    let told: Vec<(String, String)> = world
-        .done()
-        .iter()
-        .map(|step| {
-            (
-                step.action.op.as_deref().unwrap_or_default().to_owned(),
-                step.action.effect.as_deref().unwrap_or_default().to_owned(),
-            )
-        })
-        .collect();
-    let wanted = [("mcp:elicitation", "approve"), ("mcp:pay", "money")].map(|(op, effect)| (op.to_owned(), effect.to_owned()));
-    assert_eq!(told, wanted);
-    let paid = world.find(|step| step.completed && step.action.op.as_deref() == Some("mcp:pay"));
-    assert!(paid.action.result.as_ref().is_some_and(|result| result.expose_content().to_json().contains("paid")));
 }

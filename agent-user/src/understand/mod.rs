@@ -4,6 +4,7 @@
 //! identity it carries; who caused whom is the next stage's work.
 
 mod api;
+mod calls;
 mod identity;
 mod llm;
 mod memory;
@@ -14,6 +15,7 @@ mod rpc;
 mod socket;
 mod sources;
 mod stage;
+mod streams;
 pub(crate) mod words;
 
 use std::sync::Arc;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::llm::Body;
+use super::streams::SESSION;
 use super::{Action, Kind, Mcp, Tool};
 use crate::base::{Anomaly, Sensitive, Value};
 use crate::decode::jsonrpc::{Message, messages};
@@ -71,7 +72,7 @@ pub(super) fn call(request: &Request, body: &Value, stdio: bool) -> Option<Call>
         Message::Notification { method, params } => Some((None, method, params)),
         Message::Response { .. } => None,
     })?;
-    let mcp_header = header(&request.headers, "mcp-session-id").or(header(&request.headers, "mcp-protocol-version")).is_some();
+    let mcp_header = header(&request.headers, SESSION).or(header(&request.headers, "mcp-protocol-version")).is_some();
     let known = |table: &[&str]| table.iter().any(|name| method == *name || (name.ends_with('/') && method.starts_with(name)));
     let protocol =
         if mcp_header || known(MCP_METHODS) || matches!(method, "initialize" | "ping") || (stdio && !known(A2A_METHODS)) {
@@ -81,12 +82,19 @@ pub(super) fn call(request: &Request, body: &Value, stdio: bool) -> Option<Call>
         } else {
             Protocol::Other
         };
-    Some(Call {
-        protocol,
-        method: method.into(),
-        id: id.map(|id| id.as_str().map_or_else(|| id.to_json().into(), Arc::from)),
-        params: params.cloned().unwrap_or_else(|| Value::map::<&str>([])),
-    })
+    Some(Call::new(protocol, id, method, params))
+}
+
+impl Call {
+    pub(super) fn new(protocol: Protocol, id: Option<&Value>, method: &str, params: Option<&Value>) -> Call {
+        let params = params.cloned().unwrap_or_else(|| Value::map::<&str>([]));
+        Call { protocol, method: method.into(), id: id.map(id_text), params }
+    }
+}
+
+/// A text as it is, a number as JSON.
+pub(super) fn id_text(id: &Value) -> Arc<str> {
+    id.as_str().map_or_else(|| id.to_json().into(), Arc::from)
 }
 
 /// Fills the action of a call.
@@ -99,17 +107,11 @@ pub(super) fn describe(action: &mut Action, call: &Call, request: &Request) {
                     .or_else(|| word(&call.params, "/protocolVersion"))
                     .or_else(|| meta(&call.params, "protocolVersion")?.as_str().map(Arc::from)),
                 method: call.method.clone(),
-                session: text(&request.headers, "mcp-session-id"),
+                session: text(&request.headers, SESSION),
                 client: word(&call.params, "/clientInfo/name").or_else(|| word(meta(&call.params, "clientInfo")?, "/name")),
                 request_id: call.id.clone(),
                 ..Mcp::default()
             });
-            let name = word(&call.params, "/name").or_else(|| word(&call.params, "/uri"));
-            let differs =
-                |header: &str, said: Option<&str>| text(&request.headers, header).is_some_and(|told| Some(&*told) != said);
-            if differs("mcp-method", Some(&*call.method)) || differs("mcp-name", name.as_deref()) {
-                action.anomalies.push(MISMATCH);
-            }
             if &*call.method == "tools/call" {
                 let name = word(&call.params, "/name").unwrap_or_else(|| "?".into());
                 action.op = Some(format!("mcp:{name}").into());
@@ -148,6 +150,14 @@ pub(super) fn describe(action: &mut Action, call: &Call, request: &Request) {
             action.arg = Sensitive::new(call.params.clone());
         }
     }
+}
+
+/// What the header fields of a call say that its body does not (2026-07-28).
+pub(super) fn mismatch(call: &Call, request: &Request) -> Option<Anomaly> {
+    let name = word(&call.params, "/name").or_else(|| word(&call.params, "/uri"));
+    let differs = |header: &str, said: Option<&str>| text(&request.headers, header).is_some_and(|told| Some(&*told) != said);
+    let odd = differs("mcp-method", Some(&*call.method)) || differs("mcp-name", name.as_deref());
+    (call.protocol == Protocol::Mcp && odd).then_some(MISMATCH)
 }
 
 /// The call that a retry continues (2026-07-28): the state that the server gave, else the same call again.
@@ -195,19 +205,24 @@ pub(super) struct Answer {
 pub(super) fn answer(call: &Call, response: &Response) -> Option<Answer> {
     let id = call.id.as_ref()?;
     let body = Body::read(response);
-    body.values().flat_map(messages).find_map(|message| match message {
-        Message::Response { id: answered, result, error } => {
-            let same = answered.as_str().map_or_else(|| answered.to_json() == **id, |text| text == &**id);
-            let failed =
-                error.is_some() || result.and_then(|result| result.get("isError")).and_then(Value::as_bool) == Some(true);
-            let value = result.cloned().or_else(|| error.map(|error| Value::map([("error", error.clone())])))?;
-            same.then_some(Answer { result: value, is_error: failed })
-        }
-        Message::Request { .. } | Message::Notification { .. } => None,
-    })
+    body.values().flat_map(answers).find_map(|(answered, answer)| (answered == *id).then_some(answer))
 }
 
-fn text(headers: &[Header], name: &str) -> Option<Arc<str>> {
+/// The answers in a body, with the ids of the calls that they answer.
+pub(super) fn answers(body: &Value) -> Vec<(Arc<str>, Answer)> {
+    messages(body).into_iter().filter_map(|message| Answer::of(&message)).collect()
+}
+
+impl Answer {
+    pub(super) fn of(message: &Message<'_>) -> Option<(Arc<str>, Answer)> {
+        let Message::Response { id, result, error } = message else { return None };
+        let failed = error.is_some() || result.and_then(|result| result.get("isError")).and_then(Value::as_bool) == Some(true);
+        let value = result.cloned().or_else(|| error.map(|error| Value::map([("error", error.clone())])))?;
+        Some((id_text(id), Answer { result: value, is_error: failed }))
+    }
+}
+
+pub(super) fn text(headers: &[Header], name: &str) -> Option<Arc<str>> {
     header(headers, name).and_then(|value| std::str::from_utf8(value).ok()).map(Arc::from)
 }
 

@@ -1,8 +1,11 @@
 //! The stage itself: which reader a message goes to, and what waits for its answer.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use indexmap::IndexMap;
+
+use super::calls::{Known, server_key};
 use super::llm::Dialect;
 use super::ownership::Owners;
 use super::paths::{self, Paths, Segments};
@@ -10,6 +13,7 @@ use super::retry::Retries;
 use super::rpc::{self, Protocol};
 use super::socket::{self, Said, Socket};
 use super::sources::{Asked, HostSources};
+use super::streams::{self, Streams};
 use super::{Action, Draft, Effect, Kind, Llm, Tool, api, call_of, identity, memory, words};
 use crate::base::limits::OPEN_ACTIONS;
 use crate::base::{ActionId, Direction, ExchangeId, Incomplete, KeyedHash, Sensitive, Timestamp, Value};
@@ -18,22 +22,23 @@ use crate::decode::{Exchange, Frame, HttpEvent, Opcode, Request, Response, json}
 use crate::reassemble::Flow;
 
 /// Names of servers and hashes of tools that are remembered.
-const NAMES: usize = 16_384;
+pub(super) const NAMES: usize = 16_384;
 
 pub struct Understand {
-    hash: KeyedHash,
+    pub(super) hash: KeyedHash,
     last: u64,
     open: BTreeMap<ExchangeId, Open>,
-    /// MCP servers by session, host or flow; hashes of their tools.
-    servers: HashMap<Arc<str>, Arc<str>>,
-    tools: HashMap<(Arc<str>, Arc<str>), Arc<str>>,
+    /// MCP servers by session, address or pipe; hashes of their tools, by the server's name.
+    pub(super) servers: IndexMap<Arc<str>, Known>,
+    pub(super) tools: IndexMap<(Arc<str>, Arc<str>), Arc<str>>,
+    pub(super) streams: Streams,
     owners: Owners,
     retries: Retries,
     paths: Paths,
     /// Of the vocabulary, the more particular first.
     sources: Arc<[HostSources]>,
     /// Calls whose server asked the user something, until they are sent again with the answer.
-    held: BTreeMap<String, Box<Action>>,
+    pub(super) held: BTreeMap<String, Box<Action>>,
     /// Connections that carry a model API, until they close.
     sockets: BTreeMap<ExchangeId, Socket>,
 }
@@ -55,9 +60,19 @@ struct Settled {
 
 /// A request whose answer is to come.
 enum Open {
-    Llm { dialect: Dialect, request: Box<Action> },
-    Rpc { call: rpc::Call, action: Box<Action> },
-    Api { action: Box<Action> },
+    Llm {
+        dialect: Dialect,
+        request: Box<Action>,
+    },
+    Rpc {
+        call: rpc::Call,
+        action: Box<Action>,
+    },
+    Api {
+        action: Box<Action>,
+    },
+    /// A notification, or the answer of another call: nothing of it is to come.
+    Said,
 }
 
 impl Understand {
@@ -66,8 +81,9 @@ impl Understand {
             hash,
             last: 0,
             open: BTreeMap::new(),
-            servers: HashMap::new(),
-            tools: HashMap::new(),
+            servers: IndexMap::new(),
+            tools: IndexMap::new(),
+            streams: Streams::default(),
             owners: Owners::default(),
             retries: Retries::default(),
             paths: Paths::default(),
@@ -92,11 +108,23 @@ impl Understand {
                     }
                 }
                 self.request(id, &flow, &request, out);
+                match self.open.get(&id) {
+                    Some(Open::Rpc { call, action }) if call.protocol == Protocol::Mcp && streams::takes_events(&request) => {
+                        self.streams.expect(id, &flow, &request, action.mcp.as_ref());
+                    }
+                    Some(Open::Api { .. }) if &*request.method == "GET" && streams::takes_events(&request) => {
+                        self.streams.expect(id, &flow, &request, None);
+                    }
+                    _ => {}
+                }
             }
             HttpEvent::Done { ts, exchange } => self.done(ts, &exchange, out),
             HttpEvent::Fact { ts, fact } => out.push(Draft::Fact { ts, fact }),
             HttpEvent::Frame { id, ts, dir, frame: Frame::WebSocket { opcode: Opcode::Text, body, .. }, .. } => {
                 self.message(id, ts, dir, body.kept.expose_content(), out);
+            }
+            HttpEvent::Frame { id, ts, frame: Frame::Sse { event, data, .. }, .. } => {
+                self.server_says(id, ts, event.as_deref(), data.expose_content(), out);
             }
             HttpEvent::FlowClosed { flow, .. } => self.sockets.retain(|_, socket| socket.flow.id != flow.id),
             HttpEvent::ResponseHead { .. } | HttpEvent::Frame { .. } | HttpEvent::Anomaly { .. } => {}
@@ -108,6 +136,9 @@ impl Understand {
     pub fn finish(&mut self, _now: Timestamp, out: &mut Vec<Draft>) {
         for (_, action) in std::mem::take(&mut self.held) {
             out.push(Draft::Completed(action));
+        }
+        for action in self.streams.finish() {
+            unanswered(Box::new(action), Incomplete::RESPONSE_MISSING, out);
         }
         for (_, open) in std::mem::take(&mut self.open) {
             give_up(open, Incomplete::RESPONSE_MISSING, out);
@@ -148,6 +179,7 @@ impl Understand {
         }
         if let Some(call) = rpc::call(request, value, stdio) {
             rpc::describe(&mut action, &call, request);
+            action.anomalies.extend(rpc::mismatch(&call, request));
             if let Some(answers) = call.params.get("inputResponses")
                 && let Some(first) = rpc::continued(&call, None).and_then(|key| self.held.remove(&key))
             {
@@ -156,12 +188,12 @@ impl Understand {
                 action.effect = Some("approve".into());
                 action.arg = Sensitive::new(first.arg.expose_content().clone());
                 action.result = Some(Sensitive::new(rpc::answered(answers)));
-                self.name_server(&mut action, flow, request);
+                self.name_server(&mut action, &server_key(flow, request), request);
                 out.push(Draft::Completed(Box::new(action)));
                 return self.wait(id, Open::Rpc { call, action: first }, out);
             }
             self.know_owner(&mut action);
-            self.name_server(&mut action, flow, request);
+            self.name_server(&mut action, &server_key(flow, request), request);
             let server = action.mcp.as_ref().and_then(|mcp| mcp.server.as_deref());
             if action.tool.as_ref().is_some_and(|tool| memory::writes(&tool.name, server)) {
                 remembers(&mut action);
@@ -169,10 +201,14 @@ impl Understand {
             action.repeats = self.retries.of(&action, &request.headers, &call.params, &self.hash);
             let notification = call.id.is_none();
             if notification {
-                return out.push(Draft::Completed(Box::new(action)));
+                out.push(Draft::Completed(Box::new(action)));
+                return self.wait(id, Open::Said, out);
             }
             out.push(Draft::Opened(Box::new(action.clone())));
             return self.wait(id, Open::Rpc { call, action: Box::new(action) }, out);
+        }
+        if self.client_answers(flow, request, value, out) {
+            return self.wait(id, Open::Said, out);
         }
         let arguments = api::arguments(request);
         if self.paths.read(&request.host, &mut segments, &self.hash) {
@@ -282,7 +318,7 @@ impl Understand {
             (Some(Open::Llm { dialect, request }), Some(response)) => {
                 self.model_response(dialect, &request, response, exchange, out)
             }
-            (Some(Open::Rpc { call, action }), Some(response)) => self.rpc_answer(&call, *action, response, exchange, out),
+            (Some(Open::Rpc { call, action }), Some(response)) => self.rpc_answer(call, action, response, exchange, out),
             (Some(Open::Api { mut action }), Some(response)) => {
                 settle(&mut action, exchange);
                 action.status = Some(response.status).filter(|status| *status != 0);
@@ -290,6 +326,7 @@ impl Understand {
                 self.settle_owner(&mut action);
                 out.push(Draft::Completed(action));
             }
+            (Some(Open::Said), _) => {}
             (Some(open), None) => give_up(open, missing(exchange), out),
             (None, Some(response)) if exchange.request.is_none() => {
                 let mut action = self.action(response.ts, Kind::ApiResponse, &exchange.flow, Some(exchange.id));
@@ -299,6 +336,9 @@ impl Understand {
                 out.push(Draft::Completed(Box::new(action)));
             }
             (None, _) => {}
+        }
+        for action in self.streams.ended(exchange.id) {
+            unanswered(Box::new(action), Incomplete::RESPONSE_MISSING, out);
         }
         out.push(Draft::Exchange { ts, exchange: exchange.clone() });
     }
@@ -381,79 +421,6 @@ impl Understand {
         }
     }
 
-    fn rpc_answer(
-        &mut self,
-        call: &rpc::Call,
-        mut action: Action,
-        response: &Response,
-        exchange: &Exchange,
-        out: &mut Vec<Draft>,
-    ) {
-        settle(&mut action, exchange);
-        action.status = Some(response.status).filter(|status| *status != 0);
-        if let Some(answer) = rpc::answer(call, response) {
-            if let Some(mcp) = &mut action.mcp {
-                mcp.is_error = Some(answer.is_error);
-            }
-            if rpc::wants_input(&answer.result)
-                && self.held.len() < OPEN_ACTIONS
-                && let Some(key) = rpc::continued(call, Some(&answer.result))
-            {
-                self.held.insert(key, Box::new(action));
-                return;
-            }
-            self.learn(call, &mut action, &answer.result);
-            action.result = Some(Sensitive::new(answer.result));
-            self.settle_owner(&mut action);
-        } else if response.status == 0 || (200..300).contains(&response.status) {
-            action.incomplete.push(Incomplete::RESPONSE_MISSING);
-        }
-        out.push(Draft::Completed(Box::new(action)));
-    }
-
-    /// What answers teach: the server's name, the definitions of its tools.
-    fn learn(&mut self, call: &rpc::Call, action: &mut Action, result: &Value) {
-        if call.protocol != Protocol::Mcp || self.servers.len() >= NAMES || self.tools.len() >= NAMES {
-            return;
-        }
-        let Some(key) = server_key(action) else { return };
-        // Since 2026-07-28 there is no handshake: each answer names its server.
-        if let Some(name) = rpc::server_of(result) {
-            if self.servers.get(&key) != Some(&name) {
-                self.servers.insert(key.clone(), name.clone());
-            }
-            if let Some(tool) = &mut action.tool {
-                tool.server = Some(name.clone());
-                let hash = self.tools.get(&(name.clone(), tool.name.clone())).cloned();
-                tool.schema_hash = hash.or(tool.schema_hash.take());
-            }
-            if let Some(mcp) = &mut action.mcp {
-                mcp.server = Some(name);
-            }
-        }
-        match &*call.method {
-            "initialize" => {
-                if let Some(name) = result.pointer("/serverInfo/name").and_then(Value::as_str) {
-                    let name: Arc<str> = name.into();
-                    self.servers.insert(key, name.clone());
-                    if let Some(mcp) = &mut action.mcp {
-                        mcp.server = Some(name);
-                        mcp.version = result.get("protocolVersion").and_then(Value::as_str).map(Arc::from).or(mcp.version.take());
-                    }
-                }
-            }
-            "tools/list" => {
-                let server = self.servers.get(&key).cloned().unwrap_or(key);
-                for tool in result.get("tools").and_then(Value::as_list).unwrap_or_default() {
-                    if let Some(name) = tool.get("name").and_then(Value::as_str) {
-                        self.tools.insert((server.clone(), name.into()), super::definition_hash(tool));
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
-
     /// Where the ids of an action count: at its host, its MCP server, or among the tools of its process.
     fn place(action: &Action) -> Arc<str> {
         let tools = || format!("tools of {}@{}", action.process.pid, action.process.start).into();
@@ -471,7 +438,7 @@ impl Understand {
     }
 
     /// Learns from an answer that was given, then fills in what it says of the call's own object.
-    fn settle_owner(&mut self, action: &mut Action) {
+    pub(super) fn settle_owner(&mut self, action: &mut Action) {
         if action.status.is_none_or(|status| (200..300).contains(&status))
             && let Some(result) = &action.result
         {
@@ -479,22 +446,6 @@ impl Understand {
             self.owners.learn(&place, action.object.as_ref(), result.expose_content());
         }
         self.know_owner(action);
-    }
-
-    fn name_server(&self, action: &mut Action, flow: &Flow, request: &Request) {
-        let Some(key) = server_key(action) else { return };
-        let host = (!request.host.is_empty()).then(|| request.host.clone());
-        // A pipe names its server only where that is all that its tools are known by.
-        let listed =
-            || action.tool.as_ref().is_some_and(|tool| self.tools.contains_key(&(flow.conn.0.clone(), tool.name.clone())));
-        let server = self.servers.get(&key).cloned().or(host).or_else(|| listed().then(|| flow.conn.0.clone()));
-        if let Some(tool) = &mut action.tool {
-            tool.schema_hash = server.as_ref().and_then(|server| self.tools.get(&(server.clone(), tool.name.clone())).cloned());
-            tool.server.clone_from(&server);
-        }
-        if let Some(mcp) = &mut action.mcp {
-            mcp.server = server;
-        }
     }
 
     fn wait(&mut self, id: ExchangeId, open: Open, out: &mut Vec<Draft>) {
@@ -506,7 +457,7 @@ impl Understand {
         }
     }
 
-    fn action(&mut self, time: Timestamp, kind: Kind, flow: &Arc<Flow>, exchange: Option<ExchangeId>) -> Action {
+    pub(super) fn action(&mut self, time: Timestamp, kind: Kind, flow: &Arc<Flow>, exchange: Option<ExchangeId>) -> Action {
         Action {
             id: self.next_id(),
             time,
@@ -551,14 +502,6 @@ fn remembers(action: &mut Action) {
     }
 }
 
-/// One MCP server: by its session, else its host, else its connection.
-fn server_key(action: &Action) -> Option<Arc<str>> {
-    let session = action.mcp.as_ref()?.session.clone();
-    session
-        .or_else(|| action.http.as_ref().map(|http| http.host.clone()))
-        .or_else(|| action.flow.as_ref().map(|flow| flow.conn.0.clone()))
-}
-
 /// Tool messages after the model's last turn: the history before it was sent with earlier requests.
 fn new_results(llm: &Llm) -> Vec<(usize, super::Message)> {
     use super::Role;
@@ -587,7 +530,7 @@ fn is_side_call(llm: &Llm) -> bool {
         })
 }
 
-fn settle(action: &mut Action, exchange: &Exchange) {
+pub(super) fn settle(action: &mut Action, exchange: &Exchange) {
     action.incomplete.clone_from(&exchange.incomplete);
     action.anomalies.extend(exchange.anomalies.iter().cloned());
 }
@@ -599,12 +542,14 @@ fn missing(exchange: &Exchange) -> Incomplete {
 /// The answer will not come. A model's request was handed on when it was seen.
 fn give_up(open: Open, reason: Incomplete, out: &mut Vec<Draft>) {
     match open {
-        Open::Llm { .. } => {}
-        Open::Rpc { mut action, .. } | Open::Api { mut action } => {
-            if !action.incomplete.contains(&reason) {
-                action.incomplete.push(reason);
-            }
-            out.push(Draft::Completed(action));
-        }
+        Open::Llm { .. } | Open::Said => {}
+        Open::Rpc { action, .. } | Open::Api { action } => unanswered(action, reason, out),
     }
+}
+
+pub(super) fn unanswered(mut action: Box<Action>, reason: Incomplete, out: &mut Vec<Draft>) {
+    if !action.incomplete.contains(&reason) {
+        action.incomplete.push(reason);
+    }
+    out.push(Draft::Completed(action));
 }

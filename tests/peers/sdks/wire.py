@@ -1,22 +1,23 @@
-"""A TCP proxy that writes what passes as a recording: `socket`, `chunk` and `close` records of the client's end."""
+"""What passes between two programs, as a recording: a TCP proxy at the client's end (`Wire`), and a pipe at the server's.
+
+    wire.py RECORDING PROGRAM [WORD...]     runs PROGRAM and relays its standard input and output
+"""
 
 import base64
 import json
+import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 
 
-class Wire:
-    def __init__(self, path, upstream):
-        self._file, self._lock, self._upstream = open(path, "w"), threading.Lock(), upstream
-        self._conns, self._last = 0, 0
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+class Recording:
+    def __init__(self, path):
+        self._file, self._lock, self._last = open(path, "w"), threading.Lock(), 0
 
     def close(self):
-        self._listener.close()
         with self._lock:
             self._file.close()
 
@@ -27,6 +28,19 @@ class Wire:
                 self._last = max(time.time_ns(), self._last + 1)
                 self._file.write(json.dumps({"ts": self._last, "pid": 100, **record}) + "\n")
                 self._file.flush()
+
+
+class Wire(Recording):
+    def __init__(self, path, upstream):
+        super().__init__(path)
+        self._conns, self._upstream = 0, upstream
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self):
+        self._listener.close()
+        super().close()
 
     def _accept(self):
         while True:
@@ -52,3 +66,26 @@ class Wire:
             pass
         if direction == "in":
             self.put(kind="close", conn=name)
+
+
+def relay(path, command):
+    recording = Recording(path)
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def copy(source, target, direction):
+        while data := os.read(source, 65536):
+            recording.put(kind="chunk", conn="pipe", dir=direction, data=base64.b64encode(data).decode(), source="stdio", role="server")
+            os.write(target, data)
+        os.close(target)
+
+    asked = threading.Thread(target=copy, args=(0, child.stdin.fileno(), "in"), daemon=True)
+    asked.start()
+    copy(child.stdout.fileno(), 1, "out")
+    child.wait()
+    recording.close()
+    # Standard input may still be open.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    relay(sys.argv[1], sys.argv[2:])
