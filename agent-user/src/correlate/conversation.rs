@@ -7,7 +7,7 @@ use super::provenance::Memory;
 use super::{Cause, WorkflowId};
 use crate::base::{ActionId, KeyedHash, ProcessKey, Timestamp, Value};
 use crate::understand::words::words;
-use crate::understand::{Action, Kind, Llm, Message, Role, call_of};
+use crate::understand::{Action, Kind, Llm, Role, call_of};
 
 /// A tool call that the model declared and whose effect may follow.
 #[derive(Clone, Debug)]
@@ -75,7 +75,7 @@ impl Conversation {
                 Role::System => self.memory.system(text),
                 Role::Tool => {
                     let asked = call_of(&llm.messages, at);
-                    let tool = message.tool_name.clone().or_else(|| self.tool_of(message)).or_else(|| Some(asked?.name.clone()));
+                    let tool = message.tool_name.clone().or_else(|| Some(asked?.name.clone()));
                     let action = message.answers.as_ref().and_then(|id| results.get(id)).copied();
                     let arguments = asked.map(|call| call.arguments.expose_content());
                     self.memory.tool(text, tool.as_ref(), arguments, action);
@@ -83,11 +83,6 @@ impl Conversation {
                 Role::User | Role::Assistant => {}
             }
         }
-    }
-
-    fn tool_of(&self, message: &Message) -> Option<Arc<str>> {
-        let id = message.answers.as_ref()?;
-        self.decisions.iter().rev().find(|decision| decision.call_id.as_ref() == Some(id)).map(|decision| decision.tool.clone())
     }
 
     pub(super) fn answered(&mut self, action: &Action) {

@@ -16,7 +16,7 @@ use super::sources::{Asked, HostSources};
 use super::streams::{self, Streams};
 use super::{Action, Draft, Effect, Kind, Llm, Tool, api, call_of, identity, memory, words};
 use crate::base::limits::OPEN_ACTIONS;
-use crate::base::{ActionId, Direction, ExchangeId, Incomplete, KeyedHash, Sensitive, Timestamp, Value};
+use crate::base::{ActionId, Direction, ExchangeId, Incomplete, KeyedHash, ProcessKey, Sensitive, Timestamp, Value};
 use crate::capture::{Role as End, Source};
 use crate::decode::{Exchange, Frame, HttpEvent, Opcode, Request, Response, json};
 use crate::reassemble::Flow;
@@ -32,6 +32,8 @@ pub struct Understand {
     pub(super) servers: IndexMap<Arc<str>, Known>,
     pub(super) tools: IndexMap<(Arc<str>, Arc<str>), Arc<str>>,
     pub(super) streams: Streams,
+    /// Names of the tools that models called, by process and id: a request that only continues an answer has results without their calls.
+    declared: IndexMap<(ProcessKey, Arc<str>), Arc<str>>,
     owners: Owners,
     retries: Retries,
     paths: Paths,
@@ -84,6 +86,7 @@ impl Understand {
             servers: IndexMap::new(),
             tools: IndexMap::new(),
             streams: Streams::default(),
+            declared: IndexMap::new(),
             owners: Owners::default(),
             retries: Retries::default(),
             paths: Paths::default(),
@@ -279,16 +282,18 @@ impl Understand {
     }
 
     /// Hands on a model's request, the tool results in it first.
-    fn asked(&mut self, mut action: Action, llm: Llm, out: &mut Vec<Draft>) -> Box<Action> {
+    fn asked(&mut self, mut action: Action, mut llm: Llm, out: &mut Vec<Draft>) -> Box<Action> {
         let results = new_results(&llm);
         action.kind = Kind::LlmRequest;
         action.op = llm.model.as_ref().map(|model| format!("llm:{model}").into());
         action.effect = Some("read".into());
         action.side_call = is_side_call(&llm);
         let mut drafts = Vec::new();
-        for (at, message) in results {
-            let asked = call_of(&llm.messages, at);
-            let name = message.tool_name.clone().or_else(|| asked.map(|call| call.name.clone()));
+        for at in results {
+            let name = self.tool_of(action.process, &llm.messages, at);
+            // Later stages need not look for it again.
+            llm.messages[at].tool_name.clone_from(&name);
+            let message = &llm.messages[at];
             let mut result = Action { id: self.next_id(), kind: Kind::ToolResult, http: None, ..action.clone() };
             result.tool = Some(Tool {
                 name: name.clone().unwrap_or_else(|| "?".into()),
@@ -296,7 +301,7 @@ impl Understand {
                 ..Tool::default()
             });
             result.op = name.map(|name| format!("tool:{name}").into());
-            tell_result(&mut result, &message);
+            tell_result(&mut result, message);
             self.settle_owner(&mut result);
             drafts.push(Draft::Completed(Box::new(result)));
         }
@@ -306,6 +311,13 @@ impl Understand {
         action.llm = Some(Box::new(llm));
         out.push(Draft::Completed(Box::new(action.clone())));
         Box::new(action)
+    }
+
+    /// The tool whose result a message is: as it says itself, by the call that it answers, or by an answer of before.
+    fn tool_of(&self, process: ProcessKey, messages: &[super::Message], at: usize) -> Option<Arc<str>> {
+        let message = &messages[at];
+        let before = || self.declared.get(&(process, message.answers.clone()?)).cloned();
+        message.tool_name.clone().or_else(|| Some(call_of(messages, at)?.name.clone())).or_else(before)
     }
 
     fn done(&mut self, ts: Timestamp, exchange: &Arc<Exchange>, out: &mut Vec<Draft>) {
@@ -381,6 +393,12 @@ impl Understand {
         action.llm = Some(Box::new(llm.clone()));
         out.push(Draft::Completed(Box::new(action.clone())));
         for call in calls {
+            if let Some(id) = &call.id {
+                self.declared.insert((action.process, id.clone()), call.name.clone());
+                if self.declared.len() > OPEN_ACTIONS {
+                    self.declared.swap_remove_index(0);
+                }
+            }
             let offered = asked.and_then(|asked| asked.tools.iter().find(|tool| tool.name == call.name));
             let mut declared = Action { id: self.next_id(), time: at, kind: Kind::ToolCall, status: None, ..action.clone() };
             declared.http = None;
@@ -503,12 +521,11 @@ fn remembers(action: &mut Action) {
 }
 
 /// Tool messages after the model's last turn: the history before it was sent with earlier requests.
-fn new_results(llm: &Llm) -> Vec<(usize, super::Message)> {
+fn new_results(llm: &Llm) -> Vec<usize> {
     use super::Role;
     let last_turn = llm.messages.iter().rposition(|message| message.role == Role::Assistant);
     let from = last_turn.map_or(0, |at| at + 1);
-    let fresh = llm.messages.iter().cloned().enumerate().skip(from);
-    fresh.filter(|(_, message)| message.role == Role::Tool).collect()
+    (from..llm.messages.len()).filter(|at| llm.messages[*at].role == Role::Tool).collect()
 }
 
 /// Titles and summaries that agent programs ask for on their own: no tools, and the wish for a title in the instructions.
