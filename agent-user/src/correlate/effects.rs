@@ -31,6 +31,12 @@ impl Correlate {
         let candidates = self.candidates(agent, &action);
         let best =
             candidates.into_iter().reduce(|best, next| if next.cause.confidence > best.cause.confidence { next } else { best });
+        // What the agent reports on its own is nobody's request, unless the model decided just that.
+        let decided = |best: &Candidate| best.decision.is_some() && best.cause.confidence >= 0.7;
+        if action.side_call && agent == Some(action.process) && !best.as_ref().is_some_and(decided) {
+            let workflow = self.ambient_of(&action);
+            return self.step(action, workflow, None, Vec::new(), None, None, completed);
+        }
         let relevant = agent.is_some() && Correlate::is_effect(&action);
         let declared = relevant.then_some(best.as_ref().is_some_and(|best| best.declared));
         let mut influence = None;

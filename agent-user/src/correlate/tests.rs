@@ -58,6 +58,17 @@ impl World {
         self.take(out);
     }
 
+    /// The input ends.
+    fn end(&mut self) {
+        let (mut events, mut drafts, mut out) = (Vec::new(), Vec::new(), Vec::new());
+        let now = Timestamp(1_790_000_000_000_000_000 + self.now);
+        self.decode.finish(now, &mut events);
+        events.into_iter().for_each(|event| self.understand.push(event, &mut drafts));
+        self.understand.finish(now, &mut drafts);
+        drafts.into_iter().for_each(|draft| self.correlate.push(draft, &mut out));
+        self.take(out);
+    }
+
     fn take(&mut self, out: Vec<Correlated>) {
         for correlated in out {
             if let Correlated::Step(step) = correlated {
@@ -445,4 +456,41 @@ fn answers_that_interleave_on_one_socket_find_their_requests() {
         assert_eq!(called.action.tool.as_ref().map(|tool| &*tool.name), Some(&*format!("do_{lane}")));
         assert_eq!((asked.workflow, asked.workflow), (answered.workflow, called.workflow));
     }
+}
+
+#[test]
+fn what_an_agent_reports_on_its_own_is_outside_of_its_users_workflow() {
+    let report = r#"{"dsn":"https://key@o1.ingest.sentry.io/1","text":"order 4711 is paid"}"#;
+    for (arguments, own) in [(r#"{"order":"4711"}"#, true), (report, false)] {
+        let mut world = World::default();
+        let at = client(10, "model");
+        world.model(&at, &[user("What about order 4711?")], Some(("call_11", "look", arguments)));
+        let other = client(10, "other");
+        world.ask(&other, "o1.ingest.sentry.io", "/api/1/envelope/", "", report);
+        world.answer(&other, "{}");
+        let asked = world.find(|step| step.action.kind == Kind::LlmRequest).workflow;
+        let told = world.find(|step| step.completed && step.action.side_call);
+        assert_eq!(told.workflow != asked, own, "{arguments}");
+        assert_eq!(told.declared, if own { None } else { Some(true) });
+    }
+}
+
+/// Responses that continue an answer do not repeat its calls.
+#[test]
+fn a_result_without_its_call_has_the_name_of_its_tool() {
+    let mut world = World::default();
+    let at = client(10, "model");
+    let ask = |world: &mut World, body: &str| world.ask(&at, "api.openai.com", "/v1/responses", "", body);
+    ask(&mut world, r#"{"model":"gpt-5","input":"Look it up"}"#);
+    world.answer(
+        &at,
+        r#"{"id":"resp_1","model":"gpt-5","status":"completed","output":[{"type":"function_call","call_id":"call_9","name":"lookup","arguments":"{}"}]}"#,
+    );
+    ask(
+        &mut world,
+        r#"{"model":"gpt-5","previous_response_id":"resp_1","input":[{"type":"function_call_output","call_id":"call_9","output":"paid"}]}"#,
+    );
+    let result = world.find(|step| step.action.kind == Kind::ToolResult);
+    assert_eq!(result.action.tool.as_ref().map(|tool| &*tool.name), Some("lookup"));
+    assert_eq!(result.causes.first().map(|cause| cause.why), Some("tool_result"));
 }

@@ -19,6 +19,7 @@ impl Understand {
         &mut self,
         call: rpc::Call,
         mut action: Box<Action>,
+        key: &Arc<str>,
         response: &Response,
         exchange: &Exchange,
         out: &mut Vec<Draft>,
@@ -28,18 +29,17 @@ impl Understand {
         if let Some(mcp) = &mut action.mcp {
             mcp.session = mcp.session.take().or_else(|| rpc::text(&response.headers, SESSION));
         }
-        let session = action.mcp.as_ref().and_then(|mcp| mcp.session.clone());
-        let asked = exchange.request.as_deref().map(|request| server_key(&exchange.flow, request));
-        let key = session.or(asked).unwrap_or_default();
         if let Some(answer) = rpc::answer(&call, response) {
+            // The answer to a handshake names the session that it begins.
+            let key = action.mcp.as_ref().and_then(|mcp| mcp.session.clone()).unwrap_or_else(|| key.clone());
             return self.answered_by(&call, action, answer, &key, out);
         }
         // The answer comes in a stream of its own, or in one that goes on where this one stopped.
         let elsewhere = response.status == 202 || response.events > 0 && response.body.complete;
-        if let (true, Protocol::Mcp, Some(request), Some(id)) = (elsewhere, call.protocol, &exchange.request, call.id.clone()) {
-            let place = Place::new(&exchange.flow, streams::session(request), Asker::Client, id);
+        if let (true, Protocol::Mcp, Some(id)) = (elsewhere, call.protocol, call.id.clone()) {
+            let place = Place::of(&action, key.clone(), id);
             if let Some((call, action, answer)) = self.streams.wait(place, call, action) {
-                self.answered_by(&call, action, answer, &key, out);
+                self.answered_by(&call, action, answer, key, out);
             }
             return self.bound_streams(out);
         }
@@ -50,7 +50,7 @@ impl Understand {
         }
     }
 
-    fn answered_by(
+    pub(super) fn answered_by(
         &mut self,
         call: &rpc::Call,
         mut action: Box<Action>,

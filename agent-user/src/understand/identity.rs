@@ -16,6 +16,9 @@ const USER_HEADERS: &[&str] =
 const TENANT_HEADERS: &[&str] =
     &["x-tenant-id", "x-tenant", "x-org-id", "x-organization-id", "x-account-id", "x-workspace-id", "openai-organization"];
 const KEY_HEADERS: &[&str] = &["x-api-key", "api-key", "x-goog-api-key", "x-auth-token", "apikey", "private-token"];
+/// Who a proxy's TLS client was: Envoy's element list, or the subject alone (nginx, HAProxy, ingress controllers).
+const CERTIFICATES: &[&str] =
+    &["x-forwarded-client-cert", "ssl-client-subject-dn", "x-ssl-client-s-dn", "x-client-cert-subject", "x-ssl-client-dn"];
 const TENANT_CLAIMS: &[&str] = &["tenant", "tenant_id", "tid", "org_id", "org", "organization", "account_id"];
 
 pub(super) fn of(headers: &[Header], hash: &KeyedHash) -> Identity {
@@ -41,12 +44,26 @@ pub(super) fn of(headers: &[Header], hash: &KeyedHash) -> Identity {
         identity.tenant_conflict = token.value != header.value;
     }
     identity.tenant = before.or(tenant);
+    if identity.agent_id.is_none() {
+        identity.agent_id = CERTIFICATES.iter().find_map(|name| certified(name, &text(headers, name)?));
+    }
     if let Some(baggage) = text(headers, "baggage") {
         carried(&baggage, &mut identity);
     }
     identity.agent_framework = text(headers, "user-agent").and_then(|agent| framework(&agent));
     identity.traceparent = text(headers, "traceparent").map(Arc::from);
     identity
+}
+
+/// The subject of a client's certificate, as a proxy says: its SPIFFE id, else its common name.
+fn certified(name: &str, told: &str) -> Option<Claim> {
+    // Of several proxies the last one spoke with us.
+    let last = told.rsplit(',').find(|part| part.contains("URI=") || part.contains("Subject=")).unwrap_or(told);
+    let element = |key: &str| last.split(';').find_map(|part| part.trim().strip_prefix(key)).filter(|value| !value.is_empty());
+    let subject =
+        told.split(['"', ',', '/', ';']).find_map(|part| part.trim().trim_start_matches("Subject=").strip_prefix("CN="));
+    let value = element("URI=").or(subject).map(str::trim).filter(|value| !value.is_empty())?;
+    Some(Claim { value: value.into(), source: format!("header:{name}").into(), confidence: Confidence::Claimed })
 }
 
 /// W3C Baggage: whoever took part may have written it, so it names a user or tenant only where nothing else does.
@@ -212,6 +229,20 @@ mod tests {
         assert_eq!(carried.tenant.map(|tenant| tenant.value).as_deref(), Some("t"));
         let named = of(&headers(&[("x-user-id", "u-2"), ("baggage", "user.id=u-1")]), &hash);
         assert_eq!(named.user.map(|user| user.value).as_deref(), Some("u-2"));
+    }
+
+    #[test]
+    fn a_proxy_tells_who_its_tls_client_was() {
+        const ENVOY: &str = "By=spiffe://desk/shop;Hash=ab12;Subject=\"CN=clerk,OU=agents\";URI=spiffe://desk/clerk";
+        for (name, value, expected) in [
+            ("x-forwarded-client-cert", ENVOY, Some("spiffe://desk/clerk")),
+            ("x-forwarded-client-cert", "Hash=ab12;Subject=\"/C=DE/CN=clerk\"", Some("clerk")),
+            ("ssl-client-subject-dn", "CN=clerk,OU=agents,O=Desk", Some("clerk")),
+            ("ssl-client-subject-dn", "OU=agents", None),
+        ] {
+            let identity = of(&headers(&[(name, value)]), &KeyedHash::new([0; 16]));
+            assert_eq!(identity.agent_id.map(|claim| claim.value).as_deref(), expected, "{value}");
+        }
     }
 
     #[test]

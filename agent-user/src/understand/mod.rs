@@ -12,6 +12,7 @@ mod ownership;
 mod paths;
 mod retry;
 mod rpc;
+mod side;
 mod socket;
 mod sources;
 mod stage;

@@ -75,7 +75,8 @@ pub(super) fn call(request: &Request, body: &Value, stdio: bool) -> Option<Call>
     let mcp_header = header(&request.headers, SESSION).or(header(&request.headers, "mcp-protocol-version")).is_some();
     let known = |table: &[&str]| table.iter().any(|name| method == *name || (name.ends_with('/') && method.starts_with(name)));
     let protocol =
-        if mcp_header || known(MCP_METHODS) || matches!(method, "initialize" | "ping") || (stdio && !known(A2A_METHODS)) {
+        // Some methods have the same name in both; A2A is not spoken over pipes.
+        if mcp_header || known(MCP_METHODS) || matches!(method, "initialize" | "ping") || stdio {
             Protocol::Mcp
         } else if known(A2A_METHODS) {
             Protocol::A2a
@@ -95,6 +96,27 @@ impl Call {
 /// A text as it is, a number as JSON.
 pub(super) fn id_text(id: &Value) -> Arc<str> {
     id.as_str().map_or_else(|| id.to_json().into(), Arc::from)
+}
+
+/// What a call of another agent does. An answer that wants a login (`AUTH_REQUIRED`) or more words is no approval: nothing is approved
+/// by A2A itself.
+pub(super) fn effect_of_a2a(method: &str) -> &'static str {
+    if method.contains("ancel") {
+        "delete"
+    } else if method.to_lowercase().contains("send") || method.contains("stream") {
+        "egress"
+    } else {
+        "read"
+    }
+}
+
+/// The method that a call means in A2A's binding to HTTP with JSON. What is asked of tasks there looks like any other API.
+pub(super) fn a2a_over_http(request: &Request, body: &Value) -> Option<&'static str> {
+    let path = request.path.trim_end_matches('/');
+    let said = body.pointer("/message/parts").or(body.pointer("/message/content")).is_some();
+    let methods = [("/message:send", "message/send"), ("/message:stream", "message/stream")];
+    let named = methods.iter().find(|(end, _)| path.ends_with(end)).map(|(_, method)| *method);
+    named.filter(|_| said && &*request.method == "POST")
 }
 
 /// Fills the action of a call.
@@ -132,16 +154,7 @@ pub(super) fn describe(action: &mut Action, call: &Call, request: &Request) {
         Protocol::A2a => {
             action.kind = Kind::A2aRequest;
             action.op = Some(format!("a2a:{}", call.method).into());
-            action.effect = Some(
-                if call.method.contains("ancel") {
-                    "delete"
-                } else if call.method.to_lowercase().contains("send") || call.method.contains("stream") {
-                    "egress"
-                } else {
-                    "read"
-                }
-                .into(),
-            );
+            action.effect = Some(effect_of_a2a(&call.method).into());
             action.arg = Sensitive::new(call.params.clone());
         }
         Protocol::Other => {

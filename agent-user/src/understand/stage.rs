@@ -14,7 +14,7 @@ use super::rpc::{self, Protocol};
 use super::socket::{self, Said, Socket};
 use super::sources::{Asked, HostSources};
 use super::streams::{self, Streams};
-use super::{Action, Draft, Effect, Kind, Llm, Tool, api, call_of, identity, memory, words};
+use super::{Action, Draft, Effect, Kind, Llm, Tool, api, call_of, identity, memory, side, words};
 use crate::base::limits::OPEN_ACTIONS;
 use crate::base::{ActionId, Direction, ExchangeId, Incomplete, KeyedHash, ProcessKey, Sensitive, Timestamp, Value};
 use crate::capture::{Role as End, Source};
@@ -66,9 +66,11 @@ enum Open {
         dialect: Dialect,
         request: Box<Action>,
     },
+    /// `key` names the server, and the streams in which it may answer.
     Rpc {
         call: rpc::Call,
         action: Box<Action>,
+        key: Arc<str>,
     },
     Api {
         action: Box<Action>,
@@ -112,7 +114,7 @@ impl Understand {
                 }
                 self.request(id, &flow, &request, out);
                 match self.open.get(&id) {
-                    Some(Open::Rpc { call, action }) if call.protocol == Protocol::Mcp && streams::takes_events(&request) => {
+                    Some(Open::Rpc { call, action, .. }) if call.protocol == Protocol::Mcp && streams::takes_events(&request) => {
                         self.streams.expect(id, &flow, &request, action.mcp.as_ref());
                     }
                     Some(Open::Api { .. }) if &*request.method == "GET" && streams::takes_events(&request) => {
@@ -140,11 +142,11 @@ impl Understand {
         for (_, action) in std::mem::take(&mut self.held) {
             out.push(Draft::Completed(action));
         }
+        for (_, open) in std::mem::take(&mut self.open) {
+            self.give_up(open, Incomplete::RESPONSE_MISSING, out);
+        }
         for action in self.streams.finish() {
             unanswered(Box::new(action), Incomplete::RESPONSE_MISSING, out);
-        }
-        for (_, open) in std::mem::take(&mut self.open) {
-            give_up(open, Incomplete::RESPONSE_MISSING, out);
         }
     }
 
@@ -181,6 +183,7 @@ impl Understand {
             return self.model_request(dialect, action, request, value, id, out);
         }
         if let Some(call) = rpc::call(request, value, stdio) {
+            let key = server_key(flow, request);
             rpc::describe(&mut action, &call, request);
             action.anomalies.extend(rpc::mismatch(&call, request));
             if let Some(answers) = call.params.get("inputResponses")
@@ -191,12 +194,12 @@ impl Understand {
                 action.effect = Some("approve".into());
                 action.arg = Sensitive::new(first.arg.expose_content().clone());
                 action.result = Some(Sensitive::new(rpc::answered(answers)));
-                self.name_server(&mut action, &server_key(flow, request), request);
+                self.name_server(&mut action, &key, request);
                 out.push(Draft::Completed(Box::new(action)));
-                return self.wait(id, Open::Rpc { call, action: first }, out);
+                return self.wait(id, Open::Rpc { call, action: first, key }, out);
             }
             self.know_owner(&mut action);
-            self.name_server(&mut action, &server_key(flow, request), request);
+            self.name_server(&mut action, &key, request);
             let server = action.mcp.as_ref().and_then(|mcp| mcp.server.as_deref());
             if action.tool.as_ref().is_some_and(|tool| memory::writes(&tool.name, server)) {
                 remembers(&mut action);
@@ -208,7 +211,7 @@ impl Understand {
                 return self.wait(id, Open::Said, out);
             }
             out.push(Draft::Opened(Box::new(action.clone())));
-            return self.wait(id, Open::Rpc { call, action: Box::new(action) }, out);
+            return self.wait(id, Open::Rpc { call, action: Box::new(action), key }, out);
         }
         if self.client_answers(flow, request, value, out) {
             return self.wait(id, Open::Said, out);
@@ -232,6 +235,12 @@ impl Understand {
             words::effect_of_call(&request.method, &request.path)
         };
         action.effect = Some(effect.into());
+        if let Some(op) = rpc::a2a_over_http(request, value) {
+            action.kind = Kind::A2aRequest;
+            action.effect = Some(rpc::effect_of_a2a(op).into());
+            action.op = Some(format!("a2a:{op}").into());
+        }
+        action.side_call = !action.inbound && side::reports(request, value);
         action.arg = arguments;
         if !action.inbound && memory::stores(&request.method, &request.host, &request.path) {
             remembers(&mut action);
@@ -287,7 +296,7 @@ impl Understand {
         action.kind = Kind::LlmRequest;
         action.op = llm.model.as_ref().map(|model| format!("llm:{model}").into());
         action.effect = Some("read".into());
-        action.side_call = is_side_call(&llm);
+        action.side_call = side::asks(&llm);
         let mut drafts = Vec::new();
         for at in results {
             let name = self.tool_of(action.process, &llm.messages, at);
@@ -330,7 +339,9 @@ impl Understand {
             (Some(Open::Llm { dialect, request }), Some(response)) => {
                 self.model_response(dialect, &request, response, exchange, out)
             }
-            (Some(Open::Rpc { call, action }), Some(response)) => self.rpc_answer(call, action, response, exchange, out),
+            (Some(Open::Rpc { call, action, key }), Some(response)) => {
+                self.rpc_answer(call, action, &key, response, exchange, out);
+            }
             (Some(Open::Api { mut action }), Some(response)) => {
                 settle(&mut action, exchange);
                 action.status = Some(response.status).filter(|status| *status != 0);
@@ -339,7 +350,7 @@ impl Understand {
                 out.push(Draft::Completed(action));
             }
             (Some(Open::Said), _) => {}
-            (Some(open), None) => give_up(open, missing(exchange), out),
+            (Some(open), None) => self.give_up(open, missing(exchange), out),
             (None, Some(response)) if exchange.request.is_none() => {
                 let mut action = self.action(response.ts, Kind::ApiResponse, &exchange.flow, Some(exchange.id));
                 settle(&mut action, exchange);
@@ -466,12 +477,24 @@ impl Understand {
         self.know_owner(action);
     }
 
+    /// The answer will not come by the exchange itself. A model's request was handed on when it was seen.
+    fn give_up(&mut self, open: Open, reason: Incomplete, out: &mut Vec<Draft>) {
+        match open {
+            Open::Llm { .. } | Open::Said => {}
+            Open::Api { action } => unanswered(action, reason, out),
+            Open::Rpc { call, action, key } => match self.streams.early(&action, &call, &key) {
+                Some(answer) => self.answered_by(&call, action, answer, &key, out),
+                None => unanswered(action, reason, out),
+            },
+        }
+    }
+
     fn wait(&mut self, id: ExchangeId, open: Open, out: &mut Vec<Draft>) {
         self.open.insert(id, open);
         if self.open.len() > OPEN_ACTIONS
             && let Some((_, oldest)) = self.open.pop_first()
         {
-            give_up(oldest, Incomplete::EVICTED, out);
+            self.give_up(oldest, Incomplete::EVICTED, out);
         }
     }
 
@@ -528,25 +551,6 @@ fn new_results(llm: &Llm) -> Vec<usize> {
     (from..llm.messages.len()).filter(|at| llm.messages[*at].role == Role::Tool).collect()
 }
 
-/// Titles and summaries that agent programs ask for on their own: no tools, and the wish for a title in the instructions.
-fn is_side_call(llm: &Llm) -> bool {
-    use super::Role;
-    const WISHES: [&str; 6] = [
-        "generate a concise title",
-        "generate a short title",
-        "title for this conversation",
-        "title for the conversation",
-        "generate a title",
-        "sentence-case title",
-    ];
-    llm.tools.is_empty()
-        && llm.messages.len() <= 4
-        && llm.messages.iter().filter(|message| matches!(message.role, Role::System | Role::User)).any(|message| {
-            let text = message.text.expose_content().to_lowercase();
-            WISHES.iter().any(|wish| text.contains(wish))
-        })
-}
-
 pub(super) fn settle(action: &mut Action, exchange: &Exchange) {
     action.incomplete.clone_from(&exchange.incomplete);
     action.anomalies.extend(exchange.anomalies.iter().cloned());
@@ -554,14 +558,6 @@ pub(super) fn settle(action: &mut Action, exchange: &Exchange) {
 
 fn missing(exchange: &Exchange) -> Incomplete {
     exchange.incomplete.first().cloned().unwrap_or(Incomplete::RESPONSE_MISSING)
-}
-
-/// The answer will not come. A model's request was handed on when it was seen.
-fn give_up(open: Open, reason: Incomplete, out: &mut Vec<Draft>) {
-    match open {
-        Open::Llm { .. } | Open::Said => {}
-        Open::Rpc { action, .. } | Open::Api { action } => unanswered(action, reason, out),
-    }
 }
 
 pub(super) fn unanswered(mut action: Box<Action>, reason: Incomplete, out: &mut Vec<Draft>) {

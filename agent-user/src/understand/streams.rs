@@ -49,6 +49,11 @@ impl Place {
         let inbound = flow.role == Some(crate::capture::Role::Server);
         Place { process: flow.process, inbound, session, asker, id }
     }
+
+    /// Of a client's call.
+    pub(super) fn of(action: &Action, session: Arc<str>, id: Arc<str>) -> Place {
+        Place { process: action.process, inbound: action.inbound, session, asker: Asker::Client, id }
+    }
 }
 
 /// The half of a call that was seen.
@@ -115,8 +120,11 @@ impl Streams {
     /// The exchange is done. Calls that only this stream would have answered stay without an answer: they are given back.
     pub(super) fn ended(&mut self, id: ExchangeId) -> Vec<Action> {
         let Some(stream) = self.open.remove(&id).filter(|stream| stream.only) else { return Vec::new() };
-        let of_it = |place: &Place| place.session == stream.session && place.process == stream.flow.process;
-        let (gone, kept) = std::mem::take(&mut self.halves).into_iter().partition(|(place, _)| of_it(place));
+        // An answer whose call is still under way is not lost.
+        let of_it = |place: &Place, half: &Half| {
+            matches!(half, Half::Asked(..)) && place.session == stream.session && place.process == stream.flow.process
+        };
+        let (gone, kept) = std::mem::take(&mut self.halves).into_iter().partition(|(place, half)| of_it(place, half));
         self.halves = kept;
         asked(gone)
     }
@@ -134,6 +142,18 @@ impl Streams {
                 self.halves.insert(place, Half::Asked(call, action));
                 None
             }
+        }
+    }
+
+    /// The answer of a call that came by a stream before the exchange of the call was over.
+    pub(super) fn early(&mut self, action: &Action, call: &Call, session: &Arc<str>) -> Option<Answer> {
+        let place = Place::of(action, session.clone(), call.id.clone()?);
+        match self.halves.get(&place)? {
+            Half::Answered(_) => match self.halves.swap_remove(&place)? {
+                Half::Answered(answer) => Some(answer),
+                Half::Asked(..) => None,
+            },
+            Half::Asked(..) => None,
         }
     }
 

@@ -1,8 +1,9 @@
-//! Messages of MCP that belong together though they do not stand together.
+//! Messages of MCP and A2A: what they are, and which belong together though they do not stand together.
 
 use super::{At, World, client};
 use crate::base::Direction;
 use crate::capture::Source;
+use crate::understand::Kind;
 
 #[test]
 fn a_call_that_waited_for_the_user_is_one_call_and_an_approval() {
@@ -54,19 +55,25 @@ fn messages_of_mcp_find_each_other_across_exchanges() {
     let agreed = r#"{"jsonrpc":"2.0","id":1,"result":{"action":"accept"}}"#;
     let paid = r#"{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"paid"}]}}"#;
     let accepted = "HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n".to_owned();
-    for (path, headers, alone) in
-        [("/mcp", "mcp-session-id: s1\r\naccept: application/json, text/event-stream\r\n", false), ("/messages?id=7", "", true)]
-    {
+    // In a stream of the call's own, or of all calls; that the call arrived is confirmed before its answer, after it, or never.
+    for (path, headers, alone, confirmed) in [
+        ("/mcp", "mcp-session-id: s1\r\naccept: application/json, text/event-stream\r\n", false, "before"),
+        ("/messages?id=7", "", true, "before"),
+        ("/messages?id=7", "", true, "after"),
+        ("/messages?id=7", "", true, "never"),
+    ] {
         let mut world = World::default();
         world.exec(20, 1, "/usr/bin/python3", &["python3", "clerk.py"]);
-        let (stream, other) = (client(20, "stream"), client(20, "other"));
+        let (stream, calls, other) = (client(20, "stream"), client(20, "calls"), client(20, "other"));
         let ask = |world: &mut World, at: &At, body| world.ask(at, "desk.example", path, headers, body);
         if alone {
             let head = "GET /sse HTTP/1.1\r\nhost: desk.example\r\naccept: text/event-stream\r\n\r\n";
             world.bytes(&stream, Direction::Out, head.to_owned());
             world.bytes(&stream, Direction::In, format!("{EVENTS}{}", chunk("endpoint", path)));
-            ask(&mut world, &other, call);
-            world.bytes(&other, Direction::In, accepted.clone());
+            ask(&mut world, &calls, call);
+            if confirmed == "before" {
+                world.bytes(&calls, Direction::In, accepted.clone());
+            }
         } else {
             ask(&mut world, &stream, call);
             world.bytes(&stream, Direction::In, EVENTS.to_owned());
@@ -76,6 +83,10 @@ fn messages_of_mcp_find_each_other_across_exchanges() {
         ask(&mut world, &other, agreed);
         world.bytes(&other, Direction::In, accepted.clone());
         world.bytes(&stream, Direction::In, format!("{}0\r\n\r\n", chunk("message", paid)));
+        if alone && confirmed == "after" {
+            world.bytes(&calls, Direction::In, accepted.clone());
+        }
+        world.end();
         // The stream of the SSE transport stays an API call of its own.
         let mut told = Vec::new();
         for step in world.done().iter().filter(|step| step.action.op.as_deref() != Some("GET desk.example/sse")) {
@@ -87,6 +98,46 @@ fn messages_of_mcp_find_each_other_across_exchanges() {
             ("mcp:elicitation", Some(r#"{"action":"accept"}"#.to_owned())),
             ("mcp:pay", Some(r#"{"content":[{"type":"text","text":"paid"}]}"#.to_owned())),
         ];
-        assert_eq!(told, wanted, "{path}");
+        assert_eq!(told, wanted, "{path} {confirmed}");
+    }
+}
+
+/// Methods that both protocols have, and A2A without JSON-RPC. Who wants a login of its client has approved nothing.
+#[test]
+fn calls_of_other_agents_are_told_from_those_of_tools() {
+    let pipe = At { source: Source::Stdio, ..client(20, "pipe") };
+    let https = client(20, "https");
+    let rpc = |method: &str, params: &str| format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#);
+    let message = r#"{"message":{"role":"ROLE_USER","messageId":"m","parts":[{"text":"pay"}]}}"#;
+    let login = r#"{"task":{"id":"t","status":{"state":"TASK_STATE_AUTH_REQUIRED"}}}"#;
+    let result = format!(r#"{{"jsonrpc":"2.0","id":1,"result":{login}}}"#);
+    for (path, asked, answered, kind, op, effect) in [
+        ("", rpc("tasks/get", r#"{"taskId":"t"}"#), &*result, Kind::McpRequest, "mcp:tasks/get", "read"),
+        ("/a2a", rpc("tasks/get", r#"{"id":"t"}"#), &*result, Kind::A2aRequest, "a2a:tasks/get", "read"),
+        ("/a2a", rpc("SendMessage", message), &*result, Kind::A2aRequest, "a2a:SendMessage", "egress"),
+        ("/v1/message:send", message.to_owned(), login, Kind::A2aRequest, "a2a:message/send", "egress"),
+        (
+            "/v1/message:send",
+            r#"{"text":"pay"}"#.to_owned(),
+            "{}",
+            Kind::ApiRequest,
+            "POST desk.example/v1/message:send",
+            "egress",
+        ),
+    ] {
+        let mut world = World::default();
+        if path.is_empty() {
+            world.bytes(&pipe, Direction::Out, format!("{asked}\n"));
+            world.bytes(&pipe, Direction::In, format!("{answered}\n"));
+        } else {
+            world.ask(&https, "desk.example", path, "", &asked);
+            world.answer(&https, answered);
+        }
+        let done = world.done();
+        let told: Vec<_> = done
+            .iter()
+            .map(|step| (step.action.kind, step.action.op.as_deref().unwrap_or_default(), step.action.effect.as_deref()))
+            .collect();
+        assert_eq!(told, [(kind, op, Some(effect))], "{path}");
     }
 }
