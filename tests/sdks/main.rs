@@ -62,11 +62,11 @@ impl Figures {
     fn field(&mut self, sdk: &str, same: bool, told: impl FnOnce() -> String) {
         self.of.entry(sdk.to_owned()).or_default()[1] += 1;
         if !same {
-            self.fault(sdk, told());
+            self.fault(sdk, &told());
         }
     }
 
-    fn fault(&mut self, sdk: &str, told: String) {
+    fn fault(&mut self, sdk: &str, told: &str) {
         self.of.entry(sdk.to_owned()).or_default()[2] += 1;
         self.faults.push(format!("{sdk}: {told}"));
     }
@@ -99,7 +99,7 @@ fn check(cases: &str, seed: &str, which: &str) {
         let sdk = said["sdk"].as_str().expect("the driver names it");
         figures.called(sdk);
         let Some((asked, answered)) = seen.get(number) else {
-            figures.fault(sdk, format!("call {number} is not seen"));
+            figures.fault(sdk, &format!("call {number} is not seen"));
             continue;
         };
         for (half, got) in [("asked", asked), ("answered", answered)] {
@@ -114,7 +114,7 @@ fn check(cases: &str, seed: &str, which: &str) {
         }
     }
     for _ in truth.len()..seen.len() {
-        figures.fault("beside", "a call is seen that nobody made".to_owned());
+        figures.fault("beside", "a call is seen that nobody made");
     }
     figures.conclude();
 }
@@ -213,6 +213,7 @@ fn answered(llm: &Llm) -> Value {
         "model": llm.model.as_deref(),
         "refusal": llm.refusal,
         "error": llm.error.as_deref(),
+        "failed": llm.error.is_some(),
     })
 }
 

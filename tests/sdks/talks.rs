@@ -56,14 +56,14 @@ fn compare(talk: &Value, recording: &std::path::Path, figures: &mut Figures) {
             assert!(step.completed, "{name}: {:?} is not completed", step.action.op);
             seen.push(read(&step.action));
         } else if step.action.http.as_ref().is_some_and(|http| &*http.method == "POST") {
-            figures.fault(&sdk, format!("{name}: {:?} is read as an API call", step.action.op));
+            figures.fault(&sdk, &format!("{name}: {:?} is read as an API call", step.action.op));
         }
     }
     for said in talk["rows"].as_array().expect("the driver writes a list") {
         figures.called(&sdk);
         let same = |row: &Value| row["method"] == said["method"] && row["id"] == said["id"];
         let Some(at) = seen.iter().position(same) else {
-            figures.fault(&sdk, format!("{name}: {} {} is not seen", said["method"], said["id"]));
+            figures.fault(&sdk, &format!("{name}: {} {} is not seen", said["method"], said["id"]));
             continue;
         };
         let got = seen.remove(at);
@@ -73,7 +73,7 @@ fn compare(talk: &Value, recording: &std::path::Path, figures: &mut Figures) {
         }
     }
     for row in seen {
-        figures.fault(&sdk, format!("{name}: nobody said {row}"));
+        figures.fault(&sdk, &format!("{name}: nobody said {row}"));
     }
 }
 

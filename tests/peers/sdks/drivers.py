@@ -15,7 +15,7 @@ def parsed(text):
 
 
 def read(text, calls, stop, input=None, output=None, model=None, cached=None, reasoning=None):
-    return {"text": text or "", "calls": calls, "stop": stop, "input": input, "output": output, "model": model, "cached": cached, "reasoning": reasoning}
+    return {"text": text or "", "calls": calls, "stop": stop, "input": input, "output": output, "model": model, "cached": cached, "reasoning": reasoning, "remote": [], "refusal": False, "failed": False}
 
 
 def said(id, name, arguments):

@@ -25,10 +25,9 @@ import wire
 def main():
     count, seed, which, node, out = int(sys.argv[1]), *sys.argv[2:4], *map(pathlib.Path, sys.argv[4:6])
     everything = [made.case(seed, number) for number in range(count)]
-    # The agent has no tools: it is answered with words.
-    everything[-1]["reply"] = {"content": "Paid today.", "usage": everything[-1]["reply"]["usage"]}
     (out / "cases.json").write_text(json.dumps(everything))
-    mock = subprocess.Popen(["node", beside(node, "standin.mjs"), out / "cases.json"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    (out / "answers.json").write_text(json.dumps([*everything, runner.CASE]))
+    mock = subprocess.Popen(["node", beside(node, "standin.mjs"), out / "answers.json"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     upstream, server = int(mock.stdout.readline()), told.Told()
     ports = {"aimock": upstream, "told": server.port}
     target = ["aimock"]
@@ -48,12 +47,8 @@ def main():
                     truth.append({"sdk": driver.name, "case": case["key"], "asked": asked(driver, case, stream), "answered": answered})
                     same(driver, case, stream, answered)
         truth += from_npm(proxy.port, node, out / "cases.json", everything)
-        if which == "all":
-            plain = {**told.ASKED, "turns": [{"role": "user", "text": f"[{everything[-1]['key']}]"}], "tools": []}
-            answers = everything[-1]["reply"]
-            for name, answered in runner.agent(proxy.port, plain):
-                assert answered["text"] == answers["content"], answered
-                truth.append({"sdk": name, "case": "agent", "asked": asked(drivers.OpenAiChat, plain, False), "answered": answered})
+        for name, stream, turns, answered in runner.agent(proxy.port):
+            truth.append({"sdk": name, "case": "agent", "asked": asked(drivers.OpenAiChat, {**runner.CASE, "turns": turns}, stream), "answered": answered})
         journaled = list(truth)
         target[0] = "told"
         for driver in drivers.of(which, proxy.port):
@@ -83,7 +78,8 @@ def from_npm(port, node, file, everything):
     for row in map(json.loads, done.stdout.splitlines()):
         driver, case = alike[row["sdk"]], cases[row["case"]]
         same(driver, case, row["stream"], row["answered"])
-        yield {"sdk": row["sdk"], "case": row["case"], "asked": asked(driver, case, row["stream"]), "answered": row["answered"]}
+        answered = {**drivers.read("", [], None), **row["answered"]}
+        yield {"sdk": row["sdk"], "case": row["case"], "asked": asked(driver, case, row["stream"]), "answered": answered}
 
 
 def asked(driver, case, stream):

@@ -23,6 +23,8 @@ import wire
 
 HANDSHAKES = ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"]
 NEWEST = "2026-07-28"
+# Seconds after which a talk hangs, on a busy machine.
+PATIENCE = 240
 # Client, server, transport, revision (`None`: what both agree on by a handshake).
 SLICE = [
     ("pypi", "pypi", "stdio", None),
@@ -83,11 +85,12 @@ def talk(speaker, server, kind, revision, seed, count, node, recording, journal)
             ends.callback(process.stdin.close)
             where = proxy.port
         if speaker == "pypi":
-            return asyncio.run(client.talk(kind, where, seed, count, modern=revision == NEWEST, revision=revision if revision != NEWEST else None))
+            modern = revision == NEWEST
+            return asyncio.run(client.talk(kind, where, seed, count, modern, None if modern else revision, PATIENCE))
         rng = random.Random(f"mcp/{seed}")
         told = [cases.words(rng, 6, [cases.PAIR]) for _ in range(count)]
         where = json.dumps([str(word) for word in where]) if kind == "stdio" else str(where)
-        done = subprocess.run(["node", node / "client.mjs", kind, where, str(count), json.dumps(told)], capture_output=True, text=True)
+        done = subprocess.run(["node", node / "client.mjs", kind, where, str(count), json.dumps(told)], capture_output=True, text=True, timeout=PATIENCE)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 

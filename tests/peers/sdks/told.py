@@ -314,7 +314,7 @@ def calls(driver, server):
     for name, whole, stream, more in SHAPES.get(driver.name, tuple)():
         for streamed in (False, True):
             server.answer = (200, *(stream if streamed else ("application/json", json.dumps(whole).encode())))
-            yield name, streamed, {"remote": [], "refusal": False, **driver.ask(ASKED, streamed), **more}
+            yield name, streamed, {**driver.ask(ASKED, streamed), **more}
     if driver.name in ERRORS:
         status, body, word = ERRORS[driver.name]
         server.answer = (status, "application/json", json.dumps(body).encode())
@@ -322,6 +322,6 @@ def calls(driver, server):
             driver.ask(ASKED, False)
         except Exception:
             # Each SDK has an exception of its own; what matters is that it sees an error.
-            yield "error", False, {"error": word, "text": "", "calls": []}
+            yield "error", False, {"error": word, "failed": True, "text": "", "calls": []}
         else:
             raise AssertionError(f"{driver.name} takes {body} for an answer")

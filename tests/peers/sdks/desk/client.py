@@ -3,6 +3,7 @@
 `Tapped` notes each message as the package's own session gives it to its transport and takes it from there.
 """
 
+import asyncio
 import random
 import warnings
 
@@ -101,7 +102,7 @@ async def quiet(*_):
     pass
 
 
-async def talk(kind, where, seed, count, modern=False, revision=None):
+async def talk(kind, where, seed, count, modern, revision, patience):
     """Everything once, then `count` calls with arguments made from the seed. Gives the messages."""
     tapped = Tapped(transport(kind, where))
     usual = sessions.LATEST_HANDSHAKE_VERSION
@@ -110,7 +111,7 @@ async def talk(kind, where, seed, count, modern=False, revision=None):
     try:
         callbacks = {"elicitation_callback": elicited, "sampling_callback": sampled, "list_roots_callback": rooted, "logging_callback": quiet}
         info = types.Implementation(name="clerk", version="1.0")
-        async with Client(tapped, mode="auto" if modern else "legacy", client_info=info, cache=None, log_level="info" if modern else None, **callbacks) as client:
+        async with asyncio.timeout(patience), Client(tapped, mode="auto" if modern else "legacy", client_info=info, cache=None, log_level="info" if modern else None, **callbacks) as client:
             await client.list_tools()
             await client.list_resources()
             await client.list_resource_templates()
@@ -136,6 +137,8 @@ async def talk(kind, where, seed, count, modern=False, revision=None):
                 else:
                     await client.call_tool("price", {"order": str(number), "lines": [cases.words(rng, 3) for _ in range(rng.randint(0, 3))]})
             return tapped.said
+    except TimeoutError as fault:
+        raise RuntimeError(f"it hangs after {tapped.said[-4:]}") from fault
     finally:
         sessions.LATEST_HANDSHAKE_VERSION = usual
 
