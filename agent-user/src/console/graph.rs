@@ -174,6 +174,40 @@ impl Graph {
         html! { path class=(class) d=(path) marker-end="url(#arrow)" { @if !edge.why.is_empty() { title { (printable(&edge.why.replace('_', " "))) } } } }
     }
 
+    /// Steps in the order of time, each set in below what it followed from. What continues a conversation is not set in, or a long one
+    /// would leave the page.
+    pub(super) fn tree(&self) -> String {
+        let mut depths: Vec<usize> = Vec::with_capacity(self.nodes.len());
+        let mut out = String::new();
+        for (at, node) in self.nodes.iter().enumerate() {
+            let causes = || self.edges.iter().filter(|edge| edge.to == at);
+            let main = causes().find(|edge| edge.main);
+            let depth = match main {
+                None => 0,
+                // A result stands beside its call, and what a model says next beside what it said last.
+                Some(_) if matches!(&*node.kind, "llm.request" | "llm.response" | "tool.result") => {
+                    let entered = causes().all(|edge| edge.why == "serving_request");
+                    causes().map(|edge| depths[edge.from]).min().unwrap_or(0) + usize::from(entered)
+                }
+                Some(edge) => depths[edge.from] + 1,
+            };
+            depths.push(depth);
+            let mark = match node.mark {
+                Mark::None => "  ",
+                Mark::Tainted => "? ",
+                Mark::Bad => "! ",
+            };
+            let why = main.filter(|_| depth > 0).map_or_else(String::new, |edge| format!("  <- {}", printable(&edge.why)));
+            let (text, set_in) = (shortened(&printable(&node.text), 2 * LETTERS), "   ".repeat(depth));
+            writeln!(out, "{mark}{:>10}  {set_in}{} {text}{why}", offset(node.time, self.began), node.kind)
+                .expect("writing to a String cannot fail");
+        }
+        if self.left_out > 0 {
+            writeln!(out, "  {} later steps are not shown", self.left_out).expect("writing to a String cannot fail");
+        }
+        out
+    }
+
     pub(super) fn mermaid(&self) -> String {
         let mut out = String::from("flowchart TD\n");
         for (at, node) in self.nodes.iter().enumerate() {
@@ -358,6 +392,21 @@ mod tests {
         }
         assert!(!graph.mermaid().contains("] --> x"));
         assert!(graph.dot().contains("\\\""));
+    }
+
+    #[test]
+    fn a_tree_sets_in_what_followed() {
+        let tree = Graph::of_workflow(&sample()).tree();
+        let lines: Vec<&str> = tree.lines().collect();
+        for (line, told) in lines.iter().zip([
+            "    +0.000 s  llm.request please",
+            "    +1.000 s  llm.response </title>",
+            "!   +2.000 s     process.exec rm  <- answer",
+            "    +3.000 s     tool.result done  <- answer",
+        ]) {
+            assert!(line.starts_with(told), "{line:?} is not {told:?}");
+        }
+        assert!(lines.len() == 4 && !tree.contains(['\u{1b}', '\u{202e}']), "{tree}");
     }
 
     #[test]

@@ -42,6 +42,8 @@ mod sinks;
 mod top;
 #[cfg(feature = "live")]
 mod web;
+#[cfg(feature = "live")]
+mod workflows;
 
 use std::fmt;
 use std::io::{self, IsTerminal};
@@ -123,9 +125,9 @@ enum Command {
     /// The latest alerts of the running daemon.
     #[cfg(feature = "live")]
     Alerts(control::Arguments),
-    /// The latest closed workflows of the running daemon.
+    /// Workflows of the running daemon, or of recordings: as trees, as JSON, or for programs that draw.
     #[cfg(feature = "live")]
-    Workflows(control::Arguments),
+    Workflows(workflows::Arguments),
     /// What goes on, on the whole terminal: agents, workflows, alerts, blind spots.
     #[cfg(feature = "live")]
     Top(top::Arguments),
@@ -345,7 +347,7 @@ pub fn main() -> ExitCode {
         #[cfg(feature = "live")]
         Command::Alerts(arguments) => control::ask("alerts", &arguments),
         #[cfg(feature = "live")]
-        Command::Workflows(arguments) => control::ask("workflows", &arguments),
+        Command::Workflows(arguments) => workflows::run(&arguments),
         #[cfg(feature = "live")]
         Command::Top(arguments) => top::run(&arguments),
         #[cfg(feature = "live")]
