@@ -19,6 +19,7 @@ use agentward::pipeline::{Output, Pipeline};
 use agentward::understand::{Kind, Llm, Role, ToolCall};
 use serde_json::{Value, json};
 
+mod many;
 mod talks;
 
 /// In the usual run; the rest of the SDKs, with more cases, is `cargo xtask bench sdks`.

@@ -208,7 +208,7 @@ pub fn sdks(arguments: &SdkArguments) -> Result<()> {
 
 #[derive(clap::Args)]
 pub struct SdkArguments {
-    /// Conversations that go through every SDK, whole and as a stream.
+    /// Conversations that go through every SDK, whole and as a stream; calls in each talk of MCP packages.
     #[arg(long, default_value_t = 60)]
     cases: u32,
     #[arg(long, default_value_t = 1)]

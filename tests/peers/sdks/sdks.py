@@ -31,7 +31,8 @@ def main():
     upstream, server = int(mock.stdout.readline()), told.Told()
     ports = {"aimock": upstream, "told": server.port}
     target = ["aimock"]
-    proxy = wire.Wire(out / "recording.jsonl", lambda: ports[target[0]])
+    recording = wire.Recording(out / "recording.jsonl")
+    proxy = wire.Wire(recording, lambda: ports[target[0]])
     resolve = socket.getaddrinfo
     # The SDKs name the providers' own hosts; all of them are here.
     socket.getaddrinfo = lambda host, *more, **named: resolve("127.0.0.1" if "." in str(host) else host, *more, **named)
@@ -60,6 +61,7 @@ def main():
         mock.stdin.close()
         mock.wait()
         proxy.close()
+        recording.close()
     (out / "truth.jsonl").write_text("".join(json.dumps(row) + "\n" for row in truth))
 
 

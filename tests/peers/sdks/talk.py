@@ -80,7 +80,9 @@ def talk(speaker, server, kind, revision, seed, count, node, recording, journal)
         else:
             process = ends.enter_context(subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
             upstream = int(process.stdout.readline())
-            proxy = wire.Wire(recording, lambda: upstream)
+            passed = wire.Recording(recording)
+            ends.callback(passed.close)
+            proxy = wire.Wire(passed, lambda: upstream)
             ends.callback(proxy.close)
             ends.callback(process.stdin.close)
             where = proxy.port

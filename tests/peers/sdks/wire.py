@@ -30,17 +30,17 @@ class Recording:
                 self._file.flush()
 
 
-class Wire(Recording):
-    def __init__(self, path, upstream):
-        super().__init__(path)
-        self._conns, self._upstream = 0, upstream
+class Wire:
+    """A proxy before the server at `upstream()`, whose client is the process `pid`."""
+
+    def __init__(self, recording, upstream, pid=100):
+        self._recording, self._upstream, self._pid, self._conns = recording, upstream, pid, 0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self):
         self._listener.close()
-        super().close()
 
     def _accept(self):
         while True:
@@ -49,7 +49,7 @@ class Wire(Recording):
             except OSError:
                 return
             self._conns += 1
-            name, server = f"c{self._conns}", socket.create_connection(("127.0.0.1", self._upstream()))
+            name, server = f"c{self._pid}-{self._conns}", socket.create_connection(("127.0.0.1", self._upstream()))
             for end in (client, server):
                 end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             for source, target, direction in ((client, server, "out"), (server, client, "in")):
@@ -58,14 +58,17 @@ class Wire(Recording):
     def _copy(self, name, source, target, direction):
         try:
             while data := source.recv(65536):
-                self.put(kind="chunk", conn=name, dir=direction, data=base64.b64encode(data).decode(), source="openssl", role="client")
+                self._put(kind="chunk", conn=name, dir=direction, data=base64.b64encode(data).decode(), source="openssl", role="client")
                 target.sendall(data)
             target.shutdown(socket.SHUT_WR)
         except OSError:
             # The other end is gone: what passed so far is written.
             pass
         if direction == "in":
-            self.put(kind="close", conn=name)
+            self._put(kind="close", conn=name)
+
+    def _put(self, **record):
+        self._recording.put(pid=self._pid, **record)
 
 
 def relay(path, command):

@@ -50,7 +50,8 @@ enum What {
     Agentdojo(detection::Arguments),
     /// Random expressions against another implementation of CEL.
     Expressions(detection::Arguments),
-    /// Model SDKs of PyPI and npm against a stand-in: what is read of each call beside what the SDK itself asked and read.
+    /// Model SDKs of PyPI and npm against a stand-in, MCP packages against each other: what is read of each call beside what the SDK
+    /// itself asked and read. Figures for each.
     Sdks(crate::test::SdkArguments),
     /// The policy engine beside rsigma, cel, Hyperscan and a bare hash map (installs libhyperscan-dev).
     Policy,
