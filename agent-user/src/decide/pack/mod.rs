@@ -3,10 +3,14 @@
 //! In: the text of a file. Out: [`Pack`], or every [`Fault`] that was found. What needs other packs to be judged (lists, required packs,
 //! filters) is checked where packs are joined.
 
+mod block;
 mod lint;
 mod operation;
 mod raw;
 mod read;
+mod rule;
+mod test;
+mod vocabulary;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,8 +26,8 @@ use crate::understand::HostSources;
 
 pub use lint::{Warning, bytes_per_key, lint};
 pub use operation::{Operation, Pattern, Source, Target};
-pub(crate) use read::moment;
 pub use read::{duration, read};
+pub(crate) use test::moment;
 
 /// A fault of a rule file: `file:line:column: reason`.
 #[derive(Clone, Debug, PartialEq, Eq)]
