@@ -1,6 +1,4 @@
-//! RFC 7541's examples, a public suite where it is at hand, and what a late reader may say.
-
-use std::path::Path;
+//! RFC 7541's examples, and what a late reader may say. Public stories: `tests/replay/public.rs`.
 
 use super::*;
 
@@ -247,37 +245,4 @@ fn any_bytes_are_survived() {
             .collect();
         fuzz(&data);
     }
-}
-
-/// http2jp/hpack-test-case, unpacked at `AGENTWARD_HPACK_CASES`: not part of this repository.
-#[test]
-fn public_suite() {
-    let Ok(root) = std::env::var("AGENTWARD_HPACK_CASES") else { return };
-    let mut cases = 0;
-    for encoder in std::fs::read_dir(Path::new(&root)).expect("the folder is readable") {
-        for story in std::fs::read_dir(encoder.expect("an entry").path()).into_iter().flatten() {
-            let text = std::fs::read(story.expect("an entry").path()).expect("a file");
-            let story: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
-            let mut decoder = Decoder::new();
-            let mut blocks = Vec::new();
-            for case in story["cases"].as_array().expect("a list") {
-                if let Some(size) = case["header_table_size"].as_u64() {
-                    decoder.table.resize(size as usize);
-                }
-                let block = bytes(case["wire"].as_str().expect("hex"));
-                let expected: Vec<String> = case["headers"]
-                    .as_array()
-                    .expect("a list")
-                    .iter()
-                    .flat_map(|header| header.as_object().expect("an object"))
-                    .map(|(name, value)| format!("{name}: {}", value.as_str().expect("text")))
-                    .collect();
-                assert_eq!(shown(&read(&mut decoder, &block).0), expected);
-                blocks.push(block);
-                cases += 1;
-            }
-            check_late_readers(&blocks[..blocks.len().min(20)]);
-        }
-    }
-    assert!(cases > 0, "no case below {root}");
 }
