@@ -36,7 +36,7 @@ pub fn blocks() {
     const FEW: usize = 50_000;
     let many: usize = std::env::args().nth(1).and_then(|count| count.parse().ok()).unwrap_or(10_000_000);
     println!("\nmemory of state blocks, the default bound of 65,536 keys a rule");
-    println!("  {:10} {:>14} {:>22} {:>10} {:>12}", "", "bytes a key", "MiB under {many} keys".replace("{many}", &many.to_string()), "kept", "given up");
+    println!("  {:14} {:>14} {:>22} {:>10} {:>12}", "", "bytes a key", "MiB under {many} keys".replace("{many}", &many.to_string()), "kept", "given up");
     for (name, body) in sets::BLOCKS {
         let set = rule_set(&format!("[[rule]]\nid = \"b\"\ntitle = \"t\"\nseverity = \"low\"\n{body}\n"));
         let mut decide = Decide::default();
@@ -58,6 +58,6 @@ pub fn blocks() {
         }
         let (_, counts) = decide.counts().next().expect("one rule");
         let held = (in_use() - before) as f64 / f64::from(1 << 20);
-        println!("  {name:10} {per_key:>14} {held:>22.1} {:>10} {:>12}", counts.keys, counts.evicted);
+        println!("  {name:14} {per_key:>14} {held:>22.1} {:>10} {:>12}", counts.keys, counts.evicted);
     }
 }

@@ -104,11 +104,19 @@ pub const BLOCKS: [(&str, &str); 9] = [
     ("drift", "when = 'kind == \"x\"'\ndrift = { of = \"tool.schema_hash\", key = [\"user\"], alert = \"changed\" }"),
 ];
 
+/// `then` where every other event is what the one before it waits for: nothing is left to remember.
+pub const ANSWERED: (&str, &str) =
+    ("then, answered", "when = 'op == \"a\"'\nthen = { later = 'op == \"b\"', same = [\"user\"], within = \"1s\" }");
+
 pub fn block_event(block: &str, key: usize) -> Value {
     let id = format!("key-{key:08}");
     match block {
         // Asked for, and answered with what is remembered: whose it is, and that it was shown.
         "owned" => json!({"kind": "x", "op": "a", "user": {"id": id}, "object": {"type": "order", "id": id}, "status": 200, "result": {"id": id, "owner_id": id}}),
+        "then, answered" => {
+            let id = format!("key-{:08}", key / 2);
+            json!({"kind": "x", "op": if key % 2 == 0 { "a" } else { "b" }, "user": {"id": id}, "object": {"id": "1"}, "arg": {"amount": 5}})
+        }
         "flow" => json!({"kind": "x", "op": "a", "workflow": id, "result": {"value": "DE89370400440532013000"}}),
         _ => json!({"kind": "x", "op": "a", "user": {"id": id}, "object": {"id": "1"}, "arg": {"amount": 5}, "tool": {"schema_hash": "h"}}),
     }

@@ -157,6 +157,14 @@ pub const HTTP2_WEBSOCKETS: usize = 64;
 /// counted.
 pub const RULE_KEYS: usize = 65_536;
 
+/// Users (or tenants) to whom an object may be shown and who are told apart. Who has it shown to more makes it count as shown to
+/// everybody: it is nobody's secret, and only whose it is still matters.
+pub const OBJECT_VIEWERS: usize = 256;
+
+/// Values that all labels of `seen()` remember together. Who makes up new ones pushes out the oldest, which are counted and count as never
+/// seen again.
+pub const SIGHTINGS: usize = 262_144;
+
 /// What the picture for `top` and the web console keeps: agents, names of hosts, models and tools of one agent, workflows, steps of one
 /// and of all, alerts. A host under a flood of agents or calls shows the recent ones; the oldest calm workflow goes first and is
 /// counted. The journal keeps all alerts.

@@ -54,9 +54,9 @@ impl KeyedHash {
         SipHasher13::new_with_key(&self.key).hash(content)
     }
 
-    /// For a key that is written in parts.
-    pub fn hasher(&self) -> siphasher::sip128::SipHasher13 {
-        siphasher::sip128::SipHasher13::new_with_key(&self.key)
+    /// What stands for a key of any size in a table (SipHash-1-3-128).
+    pub fn key(&self, content: &[u8]) -> u128 {
+        siphasher::sip128::SipHasher13::new_with_key(&self.key).hash(content).as_u128()
     }
 
     /// 16 hex digits: enough to correlate, too few to matter if a key leaks.

@@ -146,9 +146,22 @@ impl Value {
 
     /// Compact JSON text.
     pub fn to_json(&self) -> String {
-        let mut out = String::new();
+        let mut out = String::with_capacity(self.json_size());
         self.write_json(&mut out);
         out
+    }
+
+    /// About as many bytes as its JSON takes.
+    fn json_size(&self) -> usize {
+        const SIGNS: usize = 4;
+        SIGNS
+            + match self {
+                Value::Null | Value::Bool(_) => SIGNS,
+                Value::Number(number) => number.text.len(),
+                Value::Text(text) => text.len() + 16,
+                Value::List(items) => items.iter().map(Value::json_size).sum(),
+                Value::Map(entries) => entries.iter().map(|(key, value)| key.len() + 16 + value.json_size()).sum(),
+            }
     }
 
     fn write_json(&self, out: &mut String) {
@@ -212,6 +225,11 @@ pub fn push_json_string(out: &mut String, text: &str) {
         }
     }
     out.push('"');
+}
+
+/// True when the text stands in JSON as it is.
+pub fn is_plain(text: &str) -> bool {
+    plain_ascii(text.as_bytes()) == text.len()
 }
 
 /// How many ASCII characters stand for themselves; a block at a time, which the compiler makes vector code of.

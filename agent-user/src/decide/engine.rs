@@ -1,15 +1,17 @@
 //! The stage: steps against rules, twice where a rule can wait for the answer and another cannot.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
 
 use super::event::Event;
 use super::pack::{Mode, Rule};
 use super::ruleset::{RuleSet, block_print};
-use super::state::{Judged, Memory, Moment};
+use super::state::{Judged, Memory, Moment, Sightings};
 use super::{Alert, Link, Proof, RuleRef, Severity};
 use crate::base::limits::{OPEN_ACTIONS, RULE_KEYS};
 use crate::base::{ActionId, Incomplete, KeyedHash, Timestamp, Value};
@@ -25,6 +27,10 @@ pub struct Decide {
     hash: KeyedHash,
     /// What each rule remembers, in the order of the rules.
     memories: Vec<Kept>,
+    /// How each fares, apart from what is read more seldom.
+    counts: Vec<Counts>,
+    /// What `seen()` remembers, over all rules.
+    seen: Arc<Sightings>,
     /// The set that `memories` belongs to.
     stamp: u64,
     candidates: Vec<u32>,
@@ -53,12 +59,11 @@ struct Finding {
 /// Judgements over budget after which a rule only counts.
 const PATIENCE: u32 = 16;
 
-/// A rule's memory and what was counted of it.
+/// A rule's memory.
 struct Kept {
     id: Arc<str>,
     print: u64,
     memory: Memory,
-    counts: Counts,
 }
 
 /// How a rule fares.
@@ -76,8 +81,13 @@ pub struct Counts {
     pub evicted: u64,
 }
 
-/// A memory as it is written down: rule id, fingerprint of the block, the memory.
-type Saved<M> = Vec<(Arc<str>, u64, M)>;
+/// What is remembered, as it is written down.
+#[derive(Serialize, Deserialize)]
+struct Saved<M, S> {
+    /// Rule id, fingerprint of the block, the memory.
+    rules: Vec<(Arc<str>, u64, M)>,
+    seen: S,
+}
 
 struct Remembered {
     link: Link,
@@ -96,6 +106,8 @@ impl Decide {
         Decide {
             hash,
             memories: Vec::new(),
+            counts: Vec::new(),
+            seen: Arc::default(),
             stamp: 0,
             candidates: Vec::new(),
             groups: IndexMap::new(),
@@ -110,32 +122,33 @@ impl Decide {
         if self.stamp == rules.stamp && self.memories.len() == rules.rules.len() {
             return;
         }
-        let mut old: BTreeMap<(Arc<str>, u64), Kept> =
-            self.memories.drain(..).map(|kept| ((kept.id.clone(), kept.print), kept)).collect();
+        let old = self.memories.drain(..).zip(self.counts.drain(..));
+        let mut old: BTreeMap<(Arc<str>, u64), (Kept, Counts)> =
+            old.map(|(kept, counts)| ((kept.id.clone(), kept.print), (kept, counts))).collect();
         self.stamp = rules.stamp;
-        self.memories = rules
-            .rules
-            .iter()
-            .map(|rule| {
-                let (id, print) = (rule.reference.id.clone(), block_print(rule));
-                let fresh = || Kept { id: id.clone(), print, memory: Memory::default(), counts: Counts::default() };
-                old.remove(&(id.clone(), print)).unwrap_or_else(fresh)
-            })
-            .collect();
+        for rule in &rules.rules {
+            let (id, print) = (rule.reference.id.clone(), block_print(rule));
+            let fresh = || (Kept { id: id.clone(), print, memory: Memory::default() }, Counts::default());
+            let (kept, counts) = old.remove(&(id.clone(), print)).unwrap_or_else(fresh);
+            self.memories.push(kept);
+            self.counts.push(counts);
+        }
     }
 
     /// What rules remember, for a file: a restart forgets nothing.
     pub fn save(&self) -> Vec<u8> {
-        let saved: Saved<&Memory> = self.memories.iter().map(|kept| (kept.id.clone(), kept.print, &kept.memory)).collect();
+        let rules = self.memories.iter().map(|kept| (kept.id.clone(), kept.print, &kept.memory)).collect();
+        let saved: Saved<&Memory, &Sightings> = Saved { rules, seen: &*self.seen };
         rmp_serde::to_vec(&saved).expect("memories hold nothing that cannot be written")
     }
 
     /// Takes back what [`Decide::save`] gave, where rules and blocks are the same. False when it is not readable: then nothing changes.
     pub fn restore(&mut self, rules: &RuleSet, saved: &[u8]) -> bool {
-        let Ok(saved) = rmp_serde::from_slice::<Saved<Memory>>(saved) else { return false };
+        let Ok(saved) = rmp_serde::from_slice::<Saved<Memory, Sightings>>(saved) else { return false };
         self.adopt(rules);
+        self.seen = Arc::new(saved.seen);
         let mut saved: BTreeMap<(Arc<str>, u64), Memory> =
-            saved.into_iter().map(|(id, print, memory)| ((id, print), memory)).collect();
+            saved.rules.into_iter().map(|(id, print, memory)| ((id, print), memory)).collect();
         for kept in &mut self.memories {
             if let Some(memory) = saved.remove(&(kept.id.clone(), kept.print)) {
                 kept.memory = memory;
@@ -146,10 +159,15 @@ impl Decide {
 
     /// How each rule fares.
     pub fn counts(&self) -> impl Iterator<Item = (&Arc<str>, Counts)> {
-        self.memories.iter().map(|kept| {
+        self.memories.iter().zip(&self.counts).map(|(kept, counts)| {
             let (keys, evicted) = kept.memory.size();
-            (&kept.id, Counts { keys, evicted, ..kept.counts })
+            (&kept.id, Counts { keys, evicted, ..*counts })
         })
+    }
+
+    /// How many values `seen()` remembers, and how many it gave up.
+    pub fn seen(&self) -> (usize, u64) {
+        self.seen.size()
     }
 
     pub fn push(&mut self, rules: &RuleSet, step: &Step, out: &mut Vec<Alert>) {
@@ -223,7 +241,7 @@ impl Decide {
             for (time, waiting) in self.memories[at].memory.overdue(now) {
                 let state = Value::map([("missing", Value::text("the later step did not come"))]);
                 let subject = waiting.step.map_or(Subject::Event, |(action, workflow)| Subject::Past(action, workflow));
-                self.memories[at].counts.matched += 1;
+                self.counts[at].matched += 1;
                 self.raise(rule, &Event::given(&waiting.event), time, state, subject, rule.mode == Mode::Shadow, out);
             }
         }
@@ -235,6 +253,7 @@ impl Decide {
         let other = other_reading(event);
         let other_slots = other.as_ref().map(|other| rules.slots(other));
         let hash = self.hash.clone();
+        let (seen, sighted) = (self.seen.clone(), RefCell::new(Vec::new()));
         let moment = Moment {
             event,
             slots: &slots,
@@ -247,6 +266,8 @@ impl Decide {
                 Subject::Step(step, _) => Some((step.action.id, step.workflow)),
                 Subject::Past(..) | Subject::Event => None,
             },
+            seen: &seen,
+            sighted: &sighted,
         };
         let mut candidates = std::mem::take(&mut self.candidates);
         rules.candidates(&slots, &mut candidates);
@@ -259,17 +280,17 @@ impl Decide {
         }
         for at in candidates.iter().map(|at| *at as usize) {
             let rule = &rules.rules[at];
-            let kept = &mut self.memories[at];
-            kept.counts.judged += 1;
+            let counts = &mut self.counts[at];
+            counts.judged += 1;
             let mut spent = false;
             let state = match (&rule.block, &rule.when) {
-                (Some(block), _) => kept.memory.judge(rule, block, &moment, rules),
+                (Some(block), _) => self.memories[at].memory.judge(rule, block, &moment, rules),
                 (None, Some(when)) => {
                     let time = if when.reads_answer { moment.complete } else { moment.first };
                     match time.then(|| moment.judge(when, rules)) {
                         Some(Judged { truth: Ok(true), .. }) => Some(Value::Null),
                         Some(Judged { truth: Err(_), spent: cut }) => {
-                            kept.counts.unknown += 1;
+                            counts.unknown += 1;
                             spent = cut;
                             None
                         }
@@ -278,18 +299,23 @@ impl Decide {
                 }
                 (None, None) => None,
             };
-            kept.counts.over_budget += u32::from(spent);
-            let over = kept.counts.over_budget;
+            counts.over_budget += u32::from(spent);
+            let over = counts.over_budget;
             if spent && over == PATIENCE {
                 self.raise(&over_budget(rule), event, moment.now, Value::Null, subject, false, out);
             }
             if let Some(state) = state {
-                self.memories[at].counts.matched += 1;
+                self.counts[at].matched += 1;
                 let shadow = rule.mode == Mode::Shadow || over >= PATIENCE;
                 self.raise(rule, event, moment.now, state, subject, shadow, out);
             }
         }
         self.candidates = candidates;
+        let step = moment.step.map(|(action, _)| action);
+        drop(seen);
+        if let Some(seen) = Arc::get_mut(&mut self.seen) {
+            seen.note(sighted.into_inner().into_iter(), step);
+        }
     }
 
     fn raise(
@@ -570,8 +596,8 @@ fn matched(rule: &Rule, event: &Event<'_>) -> Value {
         Some(Block::Sequence { steps, .. }) => {
             names.extend(steps.last().into_iter().flat_map(|step| step.fields.iter().map(String::as_str)))
         }
-        Some(Block::Drift { of, key, .. }) => names.extend(std::iter::once(of.as_str()).chain(key.iter().map(String::as_str))),
-        Some(Block::Sum { of, .. } | Block::Distinct { of, .. }) => names.push(of),
+        Some(Block::Drift { of, key, .. }) => names.extend(of.names(0).iter().chain(key.names(0)).map(String::as_str)),
+        Some(Block::Sum { of, .. } | Block::Distinct { of, .. }) => names.extend(of.names(0).iter().map(String::as_str)),
         Some(Block::Owned { .. }) => names.extend(["object.type", "object.id", "user.id"]),
         Some(Block::Count { .. } | Block::Needs { .. } | Block::Then { .. }) | None => {}
     }

@@ -13,7 +13,8 @@ pub struct Event<'s> {
     source: Source<'s>,
     /// What stands in place of the source's own: the vocabulary's words, another reading of the arguments.
     instead: Vec<(&'static str, Value)>,
-    read: [OnceCell<Option<Value>>; GROUPS.len()],
+    /// Groups of a step that were read whole; room for them is made with the first.
+    read: OnceCell<Box<[OnceCell<Option<Value>>; GROUPS.len()]>>,
 }
 
 #[derive(Clone, Copy)]
@@ -33,7 +34,7 @@ impl<'s> Event<'s> {
     }
 
     fn new(source: Source<'s>, instead: Vec<(&'static str, Value)>) -> Event<'s> {
-        Event { source, instead, read: [const { OnceCell::new() }; GROUPS.len()] }
+        Event { source, instead, read: OnceCell::new() }
     }
 
     /// From now on these stand in place of the fields of their names.
@@ -59,7 +60,8 @@ impl<'s> Event<'s> {
     }
 
     fn cell(&self, name: &str) -> Option<&OnceCell<Option<Value>>> {
-        GROUPS.iter().position(|known| *known == name).map(|at| &self.read[at])
+        let read = || self.read.get_or_init(|| Box::new([const { OnceCell::new() }; GROUPS.len()]));
+        GROUPS.iter().position(|known| *known == name).map(|at| &read()[at])
     }
 
     /// A dotted path; where objects repeat a key, the last wins as most readers choose. Null is as good as absent.
@@ -102,10 +104,12 @@ impl<'s> Event<'s> {
         match path.split_once('.') {
             Some((group, below)) if !below.contains('.') => self.fact(group, Some(below)),
             Some(_) => self.field(path).map_or(Fact::Absent, Fact::from),
-            None => match (self.fact(path, Some("id")), self.fact(path, Some("name"))) {
-                (Fact::Absent, Fact::Absent) => self.fact(path, None),
-                (Fact::Absent, name) => name,
-                (id, _) => id,
+            None => match self.fact(path, Some("id")) {
+                Fact::Absent => match self.fact(path, Some("name")) {
+                    Fact::Absent => self.fact(path, None),
+                    name => name,
+                },
+                id => id,
             },
         }
     }
@@ -121,6 +125,7 @@ impl<'s> Event<'s> {
     pub fn whole(&self) -> Value {
         match self.source {
             Source::Step(_) => Value::map(GROUPS.iter().filter_map(|name| Some((*name, self.get(name)?.clone())))),
+            Source::Given(event) if self.instead.is_empty() => event.clone(),
             Source::Given(event) => {
                 let entries = event.as_map().unwrap_or_default().iter();
                 let kept = entries.filter(|(key, _)| !self.instead.iter().any(|(name, _)| **name == **key)).cloned();

@@ -8,10 +8,11 @@ use std::sync::Arc;
 
 use regex_syntax::hir::{Class, Hir, HirKind};
 
-use super::lang::{Fact, Function, Node, Paths, Slot, Slots};
+use super::lang::{Fact, Function, Node, Paths, Slot, Slots, WordHash};
 use super::pack::{Block, Mode, Rule};
 use super::search::Search;
 use crate::base::Value;
+use crate::base::value::is_plain;
 
 /// One thing without which a condition cannot hold.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -25,8 +26,15 @@ enum Anchor {
     Within(Slot, bool, String),
 }
 
-/// Positions of rules.
-type Places = Vec<u32>;
+/// Positions of rules, as a range of [`Index::places`]: rules that one word leads to stand beside each other.
+#[derive(Clone, Copy, Debug)]
+struct Places {
+    from: u32,
+    to: u32,
+}
+
+/// From the words of a field to rules.
+type Words = HashMap<Arc<str>, Places, WordHash>;
 
 /// Kinds of events; `None` for any.
 type Kinds = Option<Vec<Arc<str>>>;
@@ -46,7 +54,8 @@ const SHORTEST: usize = 3;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Index {
     always: Vec<u32>,
-    equal: Vec<(Slot, HashMap<Arc<str>, Places>)>,
+    equal: Vec<(Slot, Words)>,
+    places: Vec<u32>,
     truths: Vec<(Slot, bool, Vec<u32>)>,
     present: Vec<(Slot, Vec<u32>)>,
     trees: Vec<(Slot, Vec<u32>)>,
@@ -58,9 +67,11 @@ pub(super) struct Index {
 struct Haystack {
     slot: Slot,
     whole: bool,
+    /// No pattern holds a sign of JSON: none reaches from one value of a tree into the next.
+    within_leaves: bool,
     search: Search,
     /// Rules of each pattern.
-    rules: Vec<Vec<u32>>,
+    rules: Vec<Places>,
     /// Kinds of events that its rules speak of; `None` when one speaks of all.
     kinds: Kinds,
 }
@@ -104,21 +115,28 @@ impl Index {
                 }
             }
         }
-        index.equal = equal.into_iter().collect();
+        for (slot, words) in equal {
+            let words = words.into_iter().map(|(word, rules)| (word, index.keep(&rules))).collect();
+            index.equal.push((slot, words));
+        }
         index.truths = truths.into_iter().map(|((slot, truth), rules)| (slot, truth, rules)).collect();
         index.present = present.into_iter().collect();
         index.trees = trees.into_iter().collect();
         index.kind = paths.named("kind");
         for ((slot, whole), patterns) in texts {
             let words: Vec<&str> = patterns.keys().map(String::as_str).collect();
+            let within_leaves = words.iter().all(|word| is_plain(word) && !word.contains(['{', '}', '[', ']', ':', ',']));
             match Search::new(&words) {
-                Ok(search) => index.texts.push(Haystack {
-                    slot,
-                    whole,
-                    search,
-                    rules: patterns.into_values().collect(),
-                    kinds: kinds.remove(&(slot, whole)).flatten(),
-                }),
+                Ok(search) => {
+                    let rules = patterns.into_values().map(|rules| index.keep(&rules)).collect();
+                    let mut kinds = kinds.remove(&(slot, whole)).flatten();
+                    // One for each kind, not for each rule that speaks of it.
+                    kinds.iter_mut().for_each(|kinds| {
+                        kinds.sort_unstable();
+                        kinds.dedup();
+                    });
+                    index.texts.push(Haystack { slot, whole, within_leaves, search, rules, kinds });
+                }
                 // Too many patterns for one automaton: their rules are tried on every event.
                 Err(_) => index.always.extend(patterns.into_values().flatten()),
             }
@@ -128,6 +146,18 @@ impl Index {
         index
     }
 
+    fn keep(&mut self, rules: &[u32]) -> Places {
+        let place = |places: &[u32]| u32::try_from(places.len()).unwrap_or(u32::MAX);
+        let from = place(&self.places);
+        self.places.extend_from_slice(rules);
+        Places { from, to: place(&self.places) }
+    }
+
+    fn kept(&self, places: Places) -> &[u32] {
+        &self.places[places.from as usize..places.to as usize]
+    }
+
+    /// Positions of the rules that this event can touch, in their order.
     pub(super) fn candidates(&self, slots: &Slots<'_>, out: &mut Vec<u32>) {
         out.clear();
         out.extend_from_slice(&self.always);
@@ -137,7 +167,7 @@ impl Index {
                 Fact::Tree(value) => value.get("id").and_then(Value::as_str).and_then(|id| words.get(id)),
                 Fact::Unread | Fact::Absent | Fact::Null | Fact::Bool(_) | Fact::Number(_) => None,
             };
-            out.extend(found.into_iter().flatten());
+            out.extend(found.into_iter().flat_map(|places| self.kept(*places)));
         }
         for (slot, truth, rules) in &self.truths {
             if matches!(slots.read(*slot), Fact::Bool(found) if found == *truth) {
@@ -155,27 +185,51 @@ impl Index {
             }
         }
         for haystack in &self.texts {
-            haystack.search(slots, self.kind, out);
+            haystack.search(slots, self.kind, &mut |places| out.extend_from_slice(self.kept(places)));
         }
-        out.sort_unstable();
-        out.dedup();
+        if !out.is_sorted_by(|one, other| one < other) {
+            out.sort_unstable();
+            out.dedup();
+        }
     }
 }
 
 impl Haystack {
-    fn search(&self, slots: &Slots<'_>, kind: Option<Slot>, out: &mut Vec<u32>) {
+    fn search(&self, slots: &Slots<'_>, kind: Option<Slot>, found: &mut impl FnMut(Places)) {
         if let (Some(kinds), Some(kind)) = (&self.kinds, kind)
             && !matches!(slots.read(kind), Fact::Text(found) if kinds.iter().any(|known| **known == *found))
         {
             return;
         }
+        let mut take = |pattern: usize| found(self.rules[pattern]);
         let text = match slots.read(self.slot) {
+            // The text of a tree is made only where its parts do not say the same.
+            Fact::Tree(tree) if self.whole && self.within_leaves && self.leaves(tree, &mut take) => return,
             _ if self.whole => slots.as_text(self.slot),
             Fact::Text(text) => Some(text),
             _ => None,
         };
         let Some(text) = text else { return };
-        self.search.each(text, &mut |pattern| out.extend_from_slice(&self.rules[pattern]));
+        self.search.each(text, &mut take);
+    }
+
+    /// Searches the parts of a tree; false when one of them is written otherwise in JSON.
+    fn leaves(&self, tree: &Value, found: &mut impl FnMut(usize)) -> bool {
+        let text = |text: &str, found: &mut _| {
+            let plain = is_plain(text);
+            if plain {
+                self.search.each(text, found);
+            }
+            plain
+        };
+        match tree {
+            Value::Null => text("null", found),
+            Value::Bool(flag) => text(if *flag { "true" } else { "false" }, found),
+            Value::Number(number) => text(&number.text, found),
+            Value::Text(leaf) => text(leaf, found),
+            Value::List(items) => items.iter().all(|item| self.leaves(item, found)),
+            Value::Map(entries) => entries.iter().all(|(key, value)| text(key, found) && self.leaves(value, found)),
+        }
     }
 }
 
@@ -259,6 +313,9 @@ impl Anchors<'_> {
                 }
                 _ => self.strict(node),
             },
+            Node::Part(slot, _, text) => {
+                self.within(&Node::Slot(*slot), Some(vec![text.to_lowercase()])).or_else(|| self.strict(node))
+            }
             Node::Bool(_) => None,
             other => self.strict(other),
         }
@@ -291,6 +348,7 @@ impl Anchors<'_> {
             | Node::TextIs(slot, ..)
             | Node::NumberIs(slot, ..)
             | Node::BoolIs(slot, _)
+            | Node::Part(slot, ..)
             | Node::TextIn(slot, _) => Some(self.presence(*slot)),
             Node::Not(one) | Node::Negate(one) | Node::Matches(one, _) | Node::InSet(one, _) | Node::Index(one, _) => {
                 self.strict(one)

@@ -22,6 +22,8 @@ pub struct RuleSet {
     operations: Operations,
     pub(super) paths: Paths,
     index: Index,
+    /// The condition of each rule's `when`, beside each other: most of what is read of a rule that does not match.
+    whens: Vec<Option<Node>>,
     /// Rules that alert when time passes.
     pub(super) timed: Vec<usize>,
     pub packs: Vec<(Arc<str>, Arc<str>, Arc<str>)>,
@@ -118,12 +120,16 @@ impl RuleSet {
             self.paths.slot(name);
         }
         for rule in &mut self.rules {
+            let rule = Arc::make_mut(rule);
             let mut compiler = Compiler { paths: &mut self.paths, lists: &self.lists };
-            for condition in Arc::make_mut(rule).conditions_mut() {
+            for condition in rule.conditions_mut() {
                 condition.program = compiler.compile(&condition.expression);
             }
+            let block = rule.block.iter_mut().flat_map(Block::keys_mut);
+            block.for_each(|keys| keys.compile(&mut self.paths));
         }
         self.index = Index::new(&self.rules, &self.paths);
+        self.whens = self.rules.iter().map(|rule| rule.when.as_ref().map(|when| when.program.clone())).collect();
         let timed = |rule: &Rule| rule.mode != Mode::Off && matches!(rule.block, Some(Block::Then { .. }));
         self.timed = (0..self.rules.len()).filter(|at| timed(&self.rules[*at])).collect();
         let mut digest = Sha256::new();
@@ -144,8 +150,8 @@ impl RuleSet {
         let slots = self.slots(event);
         self.index.candidates(&slots, found);
         found.retain(|at| {
-            let when = self.rules[*at as usize].when.as_ref();
-            when.is_some_and(|when| evaluate(&when.program, &Context::new(&slots, &self.grants)) == Ok(true))
+            let when = self.whens[*at as usize].as_ref();
+            when.is_some_and(|when| evaluate(when, &Context::new(&slots, &self.grants)) == Ok(true))
         });
         found.len()
     }
@@ -177,6 +183,11 @@ impl RuleSet {
     /// says of the event is known with the answer only.
     pub(super) fn name(&self, event: &mut Event<'_>) -> bool {
         self.operations.name(event)
+    }
+
+    /// Some operation says where its answer names objects.
+    pub(super) fn tells_owners(&self) -> bool {
+        self.operations.all.iter().any(|operation| !operation.returns.is_empty())
     }
 
     /// What an operation's answer says of owners: `type`, `id` and `owner` pointers.
@@ -281,19 +292,22 @@ pub(super) fn block_print(rule: &Rule) -> u64 {
         None => String::new(),
         Some(Block::Sequence { steps, same, within, without, ordered }) => {
             let steps: Vec<&str> = steps.iter().map(|step| step.text.as_str()).collect();
-            format!("sequence {steps:?} {same:?} {within:?} {:?} {ordered}", without.as_ref().map(|without| &without.text))
+            format!("sequence {steps:?} {same} {within:?} {:?} {ordered}", without.as_ref().map(|without| &without.text))
         }
         Some(Block::Needs { earlier, same, within, use_once, voided_by }) => {
-            format!("needs {} {same:?} {within:?} {use_once} {:?}", earlier.text, voided_by.as_ref().map(|voided| &voided.text))
+            format!("needs {} {same} {within:?} {use_once} {:?}", earlier.text, voided_by.as_ref().map(|voided| &voided.text))
         }
-        Some(Block::Then { later, same, within }) => format!("then {} {same:?} {within:?}", later.text),
+        Some(Block::Then { later, same, within }) => format!("then {} {same} {within:?}", later.text),
         Some(Block::Flow { from, to, within, overlap, kind, not_from }) => {
             format!("flow {} {} {within:?} {overlap} {kind:?} {not_from:?}", from.text, to.text)
         }
         Some(Block::Count { by, within, over, without }) => {
-            format!("count {by:?} {within:?} {over} {:?}", without.as_ref().map(|without| &without.text))
+            format!("count {by} {within:?} {over} {:?}", without.as_ref().map(|without| &without.text))
         }
-        Some(other) => format!("{other:?}"),
+        Some(Block::Distinct { of, by, within, over }) => format!("distinct {of} {by} {within:?} {over}"),
+        Some(Block::Sum { of, by, within, over }) => format!("sum {of} {by} {within:?} {over}"),
+        Some(Block::Owned { object, by, unknown, learn }) => format!("owned {object} {by} {unknown} {learn:?}"),
+        Some(Block::Drift { of, key, learn, alert }) => format!("drift {of} {key} {learn:?} {alert:?}"),
     };
     let digest = Sha256::digest(format!("{when}\u{1f}{text}"));
     digest.iter().take(8).fold(0, |print, byte| print << 8 | u64::from(*byte))

@@ -1,8 +1,8 @@
 //! Many texts looked for at once, whatever the case of ASCII letters.
 //!
 //! Longer texts are skimmed for: of each, every few bytes that could stand at a sampled place are marked in a table, and only one place
-//! in a stride is looked up (Wu and Manber 1994). What is around a mark goes through an automaton, each byte once at most: a text made
-//! to hit every mark costs what the automaton alone costs.
+//! in a stride is looked up (Wu and Manber 1994). Where a text may begin around a mark, an automaton reads on, each byte once at most: a
+//! text made to hit every mark costs little more than the automaton alone.
 
 use aho_corasick::{AhoCorasick, AhoCorasickBuilder, AhoCorasickKind, BuildError, MatchKind};
 
@@ -62,20 +62,92 @@ impl Automaton {
     }
 }
 
-/// Which few bytes stand at a sampled place of some text: a Bloom filter, both bits of an entry in one word.
+/// Where texts may stand, told by a few of their bytes.
 #[derive(Clone, Debug)]
 struct Marks {
-    words: Box<[u64]>,
-    /// Bits of a word's number.
-    bits: u32,
-    /// Spreads the bytes of a gram over a hash and drops those behind them.
-    spread: u64,
+    /// Bytes that stand at a sampled place of some text.
+    grams: Bloom,
+    /// How texts begin: most bytes that stand in one stand elsewhere, too.
+    starts: Bloom,
     gram: usize,
     stride: usize,
     longest: usize,
 }
 
 const WORD: usize = 8;
+
+impl Marks {
+    fn new(texts: &[(usize, &str)]) -> Marks {
+        let lengths = texts.iter().map(|(_, text)| text.len());
+        let shortest = lengths.clone().min().unwrap_or_default();
+        let gram = if shortest > SKIMMED + 1 { 5 } else { 4 };
+        let stride = shortest - gram + 1;
+        let bytes = || texts.iter().map(|(_, text)| text.as_bytes());
+        let sampled = bytes().flat_map(|text| text.windows(gram).take(stride)).map(padded);
+        let first = shortest.min(WORD);
+        Marks {
+            grams: Bloom::new(gram, sampled.collect()),
+            starts: Bloom::new(first, bytes().map(|text| padded(&text[..first])).collect()),
+            gram,
+            stride,
+            longest: lengths.max().unwrap_or_default(),
+        }
+    }
+
+    /// The first place at or after `at`, in strides, from which on a mark may be near; behind the last whole group of places, that one.
+    #[inline]
+    fn skim(&self, text: &[u8], mut at: usize) -> usize {
+        const TOGETHER: usize = 4;
+        let reach = (TOGETHER - 1) * self.stride + WORD;
+        while let Some(ahead) = text.get(at..at + reach) {
+            let mut found = 0;
+            for place in 0..TOGETHER {
+                found |= ahead[place * self.stride..].first_chunk().map_or(1, |bytes| self.grams.holds(*bytes));
+            }
+            if found != 0 {
+                break;
+            }
+            at += TOGETHER * self.stride;
+        }
+        at
+    }
+
+    /// Parts of the text that hold every place where a pattern stands; none overlaps another.
+    fn regions<'t>(&self, text: &'t [u8], mut each: impl FnMut(&'t [u8])) {
+        let bytes = |at: usize| text[at..].first_chunk().copied().unwrap_or_else(|| padded(&text[at..]));
+        let mut open = 0..0;
+        let mut at = self.skim(text, 0);
+        while at + self.gram <= text.len() {
+            if self.grams.holds(bytes(at)) == 0 {
+                at = self.skim(text, at + self.stride);
+                continue;
+            }
+            // A pattern that has its sampled place here begins less than a stride before it.
+            for start in (at + 1).saturating_sub(self.stride)..=at {
+                if self.starts.holds(bytes(start)) != 0 {
+                    if start >= open.end {
+                        each(&text[open]);
+                        open = start..0;
+                    }
+                    open.end = text.len().min(start + self.longest);
+                }
+            }
+            at += self.stride;
+        }
+        each(&text[open]);
+    }
+}
+
+/// A set of short byte strings of one length, whatever the case of their letters, that may say yes wrongly: a Bloom filter with both bits
+/// of an entry in one word.
+#[derive(Clone, Debug)]
+struct Bloom {
+    words: Box<[u64]>,
+    /// Bits of a word's number.
+    bits: u32,
+    /// Spreads the bytes over a hash and drops those behind them.
+    spread: u64,
+}
 
 /// A word of the table, and two of its bits.
 struct Place {
@@ -84,30 +156,24 @@ struct Place {
     other: u64,
 }
 
-impl Marks {
-    fn new(texts: &[(usize, &str)]) -> Marks {
+impl Bloom {
+    fn new(length: usize, mut entries: Vec<[u8; WORD]>) -> Bloom {
+        /// Tables up to this one stay in the first cache (32 KiB), beside the text; a fuller table there is worth more than a larger one.
+        const NEAR_BITS: u32 = 12;
         /// Beyond it the table leaves the second cache.
         const MOST_BITS: u32 = 16;
-        let lengths = texts.iter().map(|(_, text)| text.len());
-        let shortest = lengths.clone().min().unwrap_or_default();
-        let gram = if shortest > SKIMMED + 1 { 5 } else { 4 };
-        let stride = shortest - gram + 1;
-        let bits = (texts.len() * stride).next_power_of_two().ilog2().clamp(6, MOST_BITS);
-        let mut marks = Marks {
-            words: vec![0; 1 << bits].into(),
-            bits,
-            spread: 0x9e37_79b9_7f4a_7c15 << (64 - 8 * gram),
-            gram,
-            stride,
-            longest: lengths.max().unwrap_or_default(),
+        entries.sort_unstable();
+        entries.dedup();
+        let bits = match entries.len().next_power_of_two().ilog2() {
+            bits if bits <= NEAR_BITS + 1 => bits.clamp(6, NEAR_BITS),
+            bits => bits.min(MOST_BITS),
         };
-        for (_, text) in texts {
-            for gram in text.as_bytes().windows(gram).take(stride) {
-                let Place { word, one, other } = marks.place(padded(gram));
-                marks.words[word] |= 1 << one | 1 << other;
-            }
+        let mut bloom = Bloom { words: vec![0; 1 << bits].into(), bits, spread: 0x9e37_79b9_7f4a_7c15 << (64 - 8 * length) };
+        for entry in entries {
+            let Place { word, one, other } = bloom.place(entry);
+            bloom.words[word] |= 1 << one | 1 << other;
         }
-        marks
+        bloom
     }
 
     #[inline]
@@ -118,30 +184,12 @@ impl Marks {
         Place { word, one: hash >> 42 & 63, other: hash >> 36 & 63 }
     }
 
+    /// 1 when both bits are set. Without a branch: places are looked at several at once.
     #[inline]
-    fn holds(&self, bytes: [u8; WORD]) -> bool {
+    fn holds(&self, bytes: [u8; WORD]) -> u64 {
         let Place { word, one, other } = self.place(bytes);
         let word = self.words[word];
-        word >> one & 1 != 0 && word >> other & 1 != 0
-    }
-
-    /// Parts of the text that hold every place where a pattern stands; none overlaps another.
-    fn regions<'t>(&self, text: &'t [u8], mut each: impl FnMut(&'t [u8])) {
-        let mut open = 0..0;
-        let mut at = 0;
-        while at + self.gram <= text.len() {
-            let bytes = text[at..].first_chunk().copied().unwrap_or_else(|| padded(&text[at..]));
-            if self.holds(bytes) {
-                let from = (at + 1).saturating_sub(self.stride);
-                if from >= open.end {
-                    each(&text[open]);
-                    open = from..0;
-                }
-                open.end = text.len().min(at + self.longest);
-            }
-            at += self.stride;
-        }
-        each(&text[open]);
+        word >> one & word >> other & 1
     }
 }
 

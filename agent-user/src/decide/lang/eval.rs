@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::parse::{Comparison, Function};
-use super::program::{Node, Set};
+use super::program::{Node, Set, Where};
 use super::slots::{Fact, Slots};
 use crate::base::Value;
 pub(crate) use crate::base::glob::matches as glob;
@@ -31,17 +31,22 @@ pub struct Grant {
 /// list of lists of lists would stop the daemon. Past it the answer is unknown, and the rule is over its budget.
 pub const BUDGET: u32 = 20_000;
 
+/// Says whether a value was seen under a label.
+pub type Seen<'a> = dyn Fn(&str, &Value) -> bool + 'a;
+
 /// What a program is judged against.
 pub struct Context<'a, 'e> {
     pub slots: &'a Slots<'e>,
     pub grants: &'a [Grant],
     /// What is left of the budget.
     pub left: Cell<u32>,
+    /// Whether a value was seen under a label; without a memory, nothing was.
+    pub seen: Option<&'a Seen<'a>>,
 }
 
 impl<'a, 'e> Context<'a, 'e> {
     pub fn new(slots: &'a Slots<'e>, grants: &'a [Grant]) -> Context<'a, 'e> {
-        Context { slots, grants, left: Cell::new(BUDGET) }
+        Context { slots, grants, left: Cell::new(BUDGET), seen: None }
     }
 
     /// The judgement was cut short.
@@ -147,6 +152,15 @@ fn truth<'a>(node: &'a Node, context: &'a Context<'a, '_>, scope: &mut Scope<'a>
             Fact::Tree(value) => Ok(entity_is(value, text) == *is),
             Fact::Null | Fact::Bool(_) | Fact::Number(_) => Ok(!*is),
         },
+        Node::Part(slot, place, text) => match (context.slots.read(*slot), place) {
+            (Fact::Text(found), Where::Start) => Ok(found.starts_with(&**text)),
+            (Fact::Text(found), Where::End) => Ok(found.ends_with(&**text)),
+            (Fact::Text(found), Where::Within) => Ok(memchr::memmem::find(found.as_bytes(), text.as_bytes()).is_some()),
+            (Fact::Tree(Value::List(items)), Where::Within) => {
+                Ok(items.iter().any(|item| equal(&Operand::of(item), &Operand::Text(text))))
+            }
+            _ => Err(Absent),
+        },
         Node::NumberIs(slot, comparison, number) => match context.slots.read(*slot) {
             Fact::Number(found) => Ok(holds(*comparison, found.partial_cmp(number))),
             Fact::Absent | Fact::Unread => Err(Absent),
@@ -161,7 +175,7 @@ fn truth<'a>(node: &'a Node, context: &'a Context<'a, '_>, scope: &mut Scope<'a>
             _ => Err(Absent),
         },
         Node::TextIn(slot, set) => match context.slots.read(*slot) {
-            Fact::Text(found) => Ok(set.texts.contains(found)),
+            Fact::Text(found) => Ok(set.has_text(found)),
             Fact::Absent | Fact::Unread => Err(Absent),
             Fact::Tree(value) => Ok(set.texts.iter().any(|text| entity_is(value, text))),
             Fact::Null | Fact::Bool(_) | Fact::Number(_) => Ok(false),
@@ -301,7 +315,8 @@ fn operand<'a>(node: &'a Node, context: &'a Context<'a, '_>, scope: &mut Scope<'
         | Node::TextIs(..)
         | Node::NumberIs(..)
         | Node::BoolIs(..)
-        | Node::TextIn(..) => truth(node, context, scope).map(Operand::Bool),
+        | Node::TextIn(..)
+        | Node::Part(..) => truth(node, context, scope).map(Operand::Bool),
     }
 }
 
@@ -364,7 +379,7 @@ fn entity_is(value: &Value, text: &str) -> bool {
 
 fn in_set(one: &Operand<'_>, set: &Set) -> bool {
     match one.text() {
-        Some(text) if set.only_texts => set.texts.contains(text),
+        Some(text) if set.only_texts => set.has_text(text),
         _ => set.values.iter().any(|item| equal(&Operand::of(item), one)),
     }
 }
@@ -479,6 +494,10 @@ fn call<'a>(
         Function::Entropy => Ok(Operand::Number(entropy(first.text().ok_or(Absent)?))),
         Function::HasSecret => flag(shapes::holds(&first.value(), shapes::Class::Secret)),
         Function::HasPersonal => flag(shapes::holds(&first.value(), shapes::Class::Personal)),
+        Function::Seen => {
+            let (label, value) = (first.text().ok_or(Absent)?, second.as_ref().ok_or(Absent)?.value());
+            flag(!matches!(value, Value::Null) && context.seen.is_some_and(|seen| seen(label, &value)))
+        }
         Function::Json => {
             let parsed = json::parse(first.text().ok_or(Absent)?.as_bytes()).value.ok_or(Absent)?;
             Ok(Operand::made(&parsed))

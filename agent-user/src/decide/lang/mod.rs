@@ -16,10 +16,10 @@ mod show;
 mod slots;
 
 pub(crate) use eval::glob;
-pub use eval::{Absent, BUDGET, Context, Grant, evaluate};
+pub use eval::{Absent, BUDGET, Context, Grant, Seen, evaluate};
 pub use fields::{FIELDS, Type, is_entity, is_known, nearest, suggest, type_of};
-pub use parse::{Comparison, Expr, Function, fields as read_fields, parse};
-pub use program::{Compiler, Node, Set};
+pub use parse::{Comparison, Expr, Function, fields as read_fields, parse, remembers};
+pub use program::{Compiler, Node, Set, Where, WordHash};
 pub use show::terms;
 pub use slots::{Fact, Paths, Slot, Slots};
 

@@ -78,6 +78,8 @@ pub enum Function {
     HasPersonal,
     /// Monday to Friday, 8 to 18 o'clock UTC.
     BusinessHours,
+    /// True when an earlier event that this could hold for brought the same value under that label.
+    Seen,
     /// What a text holds as JSON.
     Json,
     /// A value as text.
@@ -127,6 +129,7 @@ pub(super) const FUNCTIONS: &[Signature] = &[
     function("entropy", Function::Entropy, &[TEXT], Num),
     function("has_secret", Function::HasSecret, &[ANYTHING], Bool),
     function("has_personal", Function::HasPersonal, &[ANYTHING], Bool),
+    function("seen", Function::Seen, &[TEXT, ANYTHING], Bool),
     function("json", Function::Json, &[TEXT], Any),
     function("text", Function::Text, &[ANYTHING], Txt),
 ];
@@ -264,6 +267,11 @@ impl Expr {
             Expr::Every { over, body, .. } => vec![over, body],
         }
     }
+}
+
+/// True when it asks what was seen before.
+pub fn remembers(expression: &Expr) -> bool {
+    matches!(expression, Expr::Call(Function::Seen, _)) || expression.parts().into_iter().any(remembers)
 }
 
 /// Calls `visit` for every field that the expression reads.
@@ -596,6 +604,12 @@ impl Parser {
             return Err(Fault {
                 at: place,
                 reason: format!("`{name}` takes {expected} argument{}", if expected == 1 { "" } else { "s" }),
+            });
+        }
+        if found.function == Function::Seen && !matches!(arguments[0], Expr::Literal(Value::Text(_))) {
+            return Err(Fault {
+                at: place,
+                reason: "`seen` takes a label in quotes, for example `seen(\"payee\", arg.to)`".into(),
             });
         }
         for (argument, types) in arguments.iter().zip(found.takes) {

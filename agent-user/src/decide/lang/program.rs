@@ -35,6 +35,8 @@ pub enum Node {
     BoolIs(Slot, bool),
     /// `field in ["a", "b"]`.
     TextIn(Slot, Arc<Set>),
+    /// `field.contains("text")` and its like.
+    Part(Slot, Where, Arc<str>),
     In(Box<Node>, Box<Node>),
     InSet(Box<Node>, Arc<Set>),
     Add(Box<Node>, Box<Node>),
@@ -51,11 +53,22 @@ pub enum Node {
     },
 }
 
+/// Where a text stands in another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Where {
+    Start,
+    End,
+    Within,
+}
+
+/// Words that stand in rules are hashed for speed alone: who makes events cannot choose them, and only looks them up.
+pub type WordHash = foldhash::fast::FixedState;
+
 /// The values of a list, texts also by hash.
 #[derive(Clone, Debug, Default)]
 pub struct Set {
     pub values: Arc<[Value]>,
-    pub texts: HashSet<Arc<str>>,
+    pub texts: HashSet<Arc<str>, WordHash>,
     /// Nothing but texts: a miss in `texts` is a miss.
     pub only_texts: bool,
 }
@@ -63,7 +76,7 @@ pub struct Set {
 impl Set {
     pub fn new(values: impl IntoIterator<Item = Value>) -> Set {
         let values: Arc<[Value]> = values.into_iter().collect();
-        let texts: HashSet<Arc<str>> = values
+        let texts: HashSet<Arc<str>, WordHash> = values
             .iter()
             .filter_map(|value| match value {
                 Value::Text(text) => Some(text.clone()),
@@ -72,6 +85,15 @@ impl Set {
             .collect();
         let only_texts = values.iter().all(|value| value.as_str().is_some());
         Set { values, texts, only_texts }
+    }
+
+    pub fn has_text(&self, text: &str) -> bool {
+        /// Fewer are compared one by one.
+        const FEW: usize = 6;
+        if self.values.len() <= FEW {
+            return self.values.iter().any(|value| value.as_str() == Some(text));
+        }
+        self.texts.contains(text)
     }
 }
 
@@ -156,7 +178,17 @@ impl Compiler<'_> {
                 Node::Call(Function::BusinessHours, [Node::Slot(self.paths.slot("time"))].into())
             }
             Expr::Call(function, arguments) => {
-                Node::Call(*function, arguments.iter().map(|argument| self.node(argument, scope)).collect())
+                let arguments: Box<[Node]> = arguments.iter().map(|argument| self.node(argument, scope)).collect();
+                let place = match function {
+                    Function::StartsWith => Some(Where::Start),
+                    Function::EndsWith => Some(Where::End),
+                    Function::Contains => Some(Where::Within),
+                    _ => None,
+                };
+                match (place, &*arguments) {
+                    (Some(place), [Node::Slot(slot), Node::Text(text)]) => Node::Part(*slot, place, text.clone()),
+                    _ => Node::Call(*function, arguments),
+                }
             }
             Expr::Every { any, over, variable, body } => {
                 let over = self.boxed(over, scope);

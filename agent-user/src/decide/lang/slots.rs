@@ -3,7 +3,7 @@
 use std::cell::{Cell, OnceCell};
 use std::collections::HashMap;
 
-use super::fields::FIELDS;
+use super::fields::{FIELDS, Type, is_entity};
 use crate::base::Value;
 use crate::decide::Event;
 
@@ -28,6 +28,8 @@ enum Path {
     Field(&'static str, Option<&'static str>),
     /// Below `arg` and `result`.
     Own(Vec<Box<str>>),
+    /// What stands for an entity: its id, else its name.
+    Entity(&'static str),
 }
 
 impl Path {
@@ -44,13 +46,28 @@ impl Path {
 
 impl Paths {
     pub fn slot(&mut self, path: &str) -> Slot {
-        if let Some(slot) = self.named(path) {
+        self.add(path, || Path::new(path))
+    }
+
+    /// The number of what a path joins events by: an entity stands for its id, else its name, and without either is not there.
+    pub fn key(&mut self, path: &str) -> Slot {
+        match FIELDS
+            .iter()
+            .find(|(name, kind)| *name == path && matches!(kind, Type::Entity | Type::Map | Type::Any) && !name.contains('.'))
+        {
+            Some((name, _)) => self.add(&format!("id of {name}"), || Path::Entity(name)),
+            None => self.slot(path),
+        }
+    }
+
+    fn add(&mut self, name: &str, path: impl FnOnce() -> Path) -> Slot {
+        if let Some(slot) = self.named(name) {
             return slot;
         }
         let slot = Slot(u32::try_from(self.all.len()).unwrap_or(u32::MAX));
-        self.all.push(Path::new(path));
-        self.names.push(path.into());
-        self.known.insert(path.into(), slot);
+        self.all.push(path());
+        self.names.push(name.into());
+        self.known.insert(name.into(), slot);
         slot
     }
 
@@ -132,6 +149,10 @@ impl<'e> Slots<'e> {
                 let found = first.and_then(|first| parts.try_fold(first, |value, part| value.get(part)));
                 found.map_or(Fact::Absent, Fact::from)
             }
+            Path::Entity(name) => match self.event.entity(name) {
+                Fact::Tree(Value::Map(_)) if is_entity(name) => Fact::Absent,
+                other => other,
+            },
         }
     }
 

@@ -6,10 +6,12 @@ use toml::Spanned;
 
 use super::raw::{RawDriftAlert, RawMatch, RawOrder, RawRule, RawUnknown};
 use super::read::{Reader, is_of_answer};
-use super::{Block, Condition, Drift, Fault, Match};
+use super::{Block, Condition, Drift, Fault, Keys, Match};
 
 /// Largest counter threshold: what is above it is a budget, and `sum` counts it.
 const HIGHEST: u64 = 100_000;
+
+const TWO_NAMES: &str = "two names: that of `when`, and that of the other step";
 
 impl Reader<'_> {
     fn over(&self, over: &Spanned<u64>) -> Result<u64, Fault> {
@@ -30,6 +32,31 @@ impl Reader<'_> {
             return Err(self.fault(text.span().start, "a window is at most `30d`: state is kept no longer"));
         }
         Ok(window)
+    }
+
+    fn key(&self, name: &Spanned<String>) -> Result<Keys, Fault> {
+        self.keys(std::slice::from_ref(name))
+    }
+
+    fn keys(&self, names: &[Spanned<String>]) -> Result<Keys, Fault> {
+        Ok(Keys::new(vec![self.names(names)?]))
+    }
+
+    /// `same`: a name for all parts of the block, or a list with one for each.
+    fn parts(&self, written: &[Spanned<toml::Value>], count: usize, wanted: &str) -> Result<Keys, Fault> {
+        let mut parts = vec![Vec::with_capacity(written.len()); count];
+        let differ = written.iter().any(|name| name.get_ref().is_array());
+        for name in written {
+            let names = self.one_or_many(name)?;
+            if name.get_ref().is_array() && names.len() != count {
+                return Err(self.fault(name.span().start, format!("a list in `same` has {wanted}")));
+            }
+            parts.iter_mut().enumerate().for_each(|(at, part)| part.push(names[at % names.len()].clone()));
+        }
+        if !differ {
+            parts.truncate(1);
+        }
+        Ok(Keys::new(parts))
     }
 
     pub(super) fn block(&self, raw: &RawRule, at: usize) -> Result<Option<Block>, Fault> {
@@ -54,7 +81,7 @@ impl Reader<'_> {
         if let Some(block) = &raw.count {
             needs_when("count")?;
             return Ok(Some(Block::Count {
-                by: self.names(&block.by)?,
+                by: self.keys(&block.by)?,
                 within: self.window(&block.within)?,
                 over: self.over(&block.over)?,
                 without: block.without.as_ref().map(|text| self.condition(text)).transpose()?,
@@ -62,7 +89,7 @@ impl Reader<'_> {
         }
         if let Some(block) = &raw.distinct {
             needs_when("distinct")?;
-            let (of, by, within) = (self.name(&block.of)?, self.names(&block.by)?, self.window(&block.within)?);
+            let (of, by, within) = (self.key(&block.of)?, self.keys(&block.by)?, self.window(&block.within)?);
             return Ok(Some(Block::Distinct { of, by, within, over: self.over(&block.over)? }));
         }
         if let Some(block) = &raw.sum {
@@ -71,8 +98,8 @@ impl Reader<'_> {
             let over = written.as_float().or(written.as_integer().map(|number| number as f64)).filter(|over| over.is_finite());
             let over = over.ok_or_else(|| self.fault(block.over.span().start, "`over` is a number"))?;
             return Ok(Some(Block::Sum {
-                of: self.name(&block.of)?,
-                by: self.names(&block.by)?,
+                of: self.key(&block.of)?,
+                by: self.keys(&block.by)?,
                 within: self.window(&block.within)?,
                 over,
             }));
@@ -82,12 +109,12 @@ impl Reader<'_> {
             if !(2..=16).contains(&written.len()) {
                 return Err(self.fault(block.steps.span().start, "a sequence has two to sixteen steps"));
             }
-            let steps = written.iter().map(|step| self.condition(step)).collect::<Result<_, _>>()?;
+            let steps: Vec<Condition> = written.iter().map(|step| self.condition(step)).collect::<Result<_, _>>()?;
             let without = block.without.as_ref().map(|text| self.condition(text)).transpose()?;
             let ordered = !matches!(block.order, Some(RawOrder::Any));
             return Ok(Some(Block::Sequence {
+                same: self.parts(&block.same, steps.len(), "a name for each step")?,
                 steps,
-                same: self.names(&block.same)?,
                 within: self.window(&block.within)?,
                 without,
                 ordered,
@@ -97,7 +124,7 @@ impl Reader<'_> {
             needs_when("needs")?;
             return Ok(Some(Block::Needs {
                 earlier: self.condition(&block.earlier)?,
-                same: self.names(&block.same)?,
+                same: self.parts(&block.same, 2, TWO_NAMES)?,
                 within: self.window(&block.within)?,
                 use_once: block.use_once,
                 voided_by: block.voided_by.as_ref().map(|text| self.condition(text)).transpose()?,
@@ -107,7 +134,7 @@ impl Reader<'_> {
             needs_when("then")?;
             return Ok(Some(Block::Then {
                 later: self.condition(&block.later)?,
-                same: self.names(&block.same)?,
+                same: self.parts(&block.same, 2, TWO_NAMES)?,
                 within: self.window(&block.within)?,
             }));
         }
@@ -115,7 +142,7 @@ impl Reader<'_> {
             const DAY: Duration = Duration::from_secs(24 * 3600);
             return Ok(Some(Block::Owned {
                 object: block.object.clone(),
-                by: self.name(&block.by)?,
+                by: self.key(&block.by)?,
                 unknown: matches!(block.unknown, Some(RawUnknown::Alert)),
                 learn: block.learn.as_ref().map_or(Ok(DAY), |text| self.duration(text))?,
             }));
@@ -137,8 +164,8 @@ impl Reader<'_> {
         }
         if let Some(block) = &raw.drift {
             return Ok(Some(Block::Drift {
-                of: self.name(&block.of)?,
-                key: self.names(&block.key)?,
+                of: self.key(&block.of)?,
+                key: self.keys(&block.key)?,
                 learn: block.learn.as_ref().map_or(Ok(Duration::ZERO), |text| self.duration(text))?,
                 alert: match block.alert {
                     RawDriftAlert::New => Drift::New,
@@ -154,23 +181,25 @@ impl Reader<'_> {
 impl Block {
     /// It counts, joins or compares by something that only the answer brings: its conditions wait for it.
     pub(super) fn reads_answer(&self) -> bool {
-        let (one, names) = match self {
+        let (one, keys) = match self {
             Block::Count { by, .. } => (None, by),
             Block::Distinct { of, by, .. } | Block::Sum { of, by, .. } => (Some(of), by),
             Block::Sequence { same, .. } | Block::Needs { same, .. } | Block::Then { same, .. } => (None, same),
             Block::Drift { of, key, .. } => (Some(of), key),
             Block::Owned { .. } | Block::Flow { .. } => return false,
         };
-        one.into_iter().chain(names).any(|name| is_of_answer(name))
+        one.into_iter().chain([keys]).flat_map(Keys::all).any(|name| is_of_answer(name))
     }
 }
 
+/// By what an alert of the block is grouped: the names of the event that raises it.
 pub(super) fn default_group(block: Option<&Block>) -> Vec<String> {
     let keys = match block {
-        Some(Block::Count { by, .. } | Block::Distinct { by, .. } | Block::Sum { by, .. }) => by.clone(),
-        Some(Block::Drift { key, .. }) => key.clone(),
-        Some(Block::Sequence { same, .. } | Block::Needs { same, .. } | Block::Then { same, .. }) => same.clone(),
-        Some(Block::Owned { .. } | Block::Flow { .. }) | None => Vec::new(),
+        Some(Block::Count { by, .. } | Block::Distinct { by, .. } | Block::Sum { by, .. }) => by.names(0),
+        Some(Block::Drift { key, .. }) => key.names(0),
+        Some(Block::Sequence { steps, same, .. }) => same.names(steps.len() - 1),
+        Some(Block::Needs { same, .. } | Block::Then { same, .. }) => same.names(0),
+        Some(Block::Owned { .. } | Block::Flow { .. }) | None => &[],
     };
-    if keys.is_empty() { vec!["workflow".into()] } else { keys }
+    if keys.is_empty() { vec!["workflow".into()] } else { keys.to_vec() }
 }

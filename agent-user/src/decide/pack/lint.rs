@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::{Block, Mode, Pack, Rule};
+use crate::base::limits::OBJECT_VIEWERS;
 use crate::decide::lang::{Expr, Function};
 
 /// Something to look at; it keeps no pack from loading.
@@ -33,7 +34,7 @@ pub fn bytes_per_key(block: &Block) -> usize {
             Block::Sequence { steps, .. } => 16 * steps.len(),
             Block::Needs { .. } => 8 * 64,
             Block::Then { .. } => 2048,
-            Block::Owned { .. } => 128,
+            Block::Owned { .. } => 16 * OBJECT_VIEWERS,
             Block::Flow { .. } => 40 * 4096,
             Block::Drift { .. } => 48 * 64,
         }
@@ -70,8 +71,7 @@ pub fn lint(pack: &Pack, today: i64) -> Vec<Warning> {
             if bytes > most {
                 say(rule.line, format!("{id} may keep {} MiB; set a lower `max_keys` or `over`", bytes >> 20));
             }
-            let unbound =
-                matches!(block, Block::Count { by, .. } | Block::Distinct { by, .. } | Block::Sum { by, .. } if by.is_empty());
+            let unbound = matches!(block, Block::Count { by, .. } | Block::Distinct { by, .. } | Block::Sum { by, .. } if by.names(0).is_empty());
             if unbound {
                 say(rule.line, format!("{id} counts everything together; name keys with `by`"));
             }

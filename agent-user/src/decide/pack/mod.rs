@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::event::Event;
-use super::lang::{Expr, Grant, Node};
+use super::lang::{Expr, Grant, Node, Paths, Slot};
 use super::ruleset::excepted;
 use super::{RuleRef, Severity};
 use crate::base::{Timestamp, Value};
@@ -164,6 +164,53 @@ pub struct Condition {
     pub fields: Vec<String>,
     /// It can be judged only when the answer is in.
     pub reads_answer: bool,
+    /// It asks what was seen before.
+    pub remembers: bool,
+}
+
+/// The fields that join or group the events of a block. Events that play different parts in it (steps, what needs and what is needed)
+/// may carry the same thing under different names.
+#[derive(Clone, Debug)]
+pub struct Keys {
+    /// Names by part; one list where all parts share them.
+    parts: Vec<Vec<String>>,
+    /// Where the rule set reads them.
+    slots: Vec<Box<[Slot]>>,
+}
+
+impl Keys {
+    pub(super) fn new(parts: Vec<Vec<String>>) -> Keys {
+        debug_assert!(!parts.is_empty(), "a list of no names is one part");
+        Keys { parts, slots: Vec::new() }
+    }
+
+    /// As an event of that part names them.
+    pub fn names(&self, part: usize) -> &[String] {
+        &self.parts[part.min(self.parts.len() - 1)]
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = &String> {
+        self.parts.iter().flatten()
+    }
+
+    /// Names differ from part to part.
+    pub(super) fn differ(&self) -> bool {
+        self.parts.len() > 1
+    }
+
+    pub(super) fn compile(&mut self, paths: &mut Paths) {
+        self.slots = self.parts.iter().map(|names| names.iter().map(|name| paths.key(name)).collect()).collect();
+    }
+
+    pub(super) fn slots(&self, part: usize) -> &[Slot] {
+        &self.slots[part.min(self.slots.len() - 1)]
+    }
+}
+
+impl fmt::Display for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.parts.iter().try_for_each(|names| write!(f, "{names:?}"))
+    }
 }
 
 /// What a rule remembers between events.
@@ -171,45 +218,45 @@ pub struct Condition {
 pub enum Block {
     /// `without` begins anew when it holds.
     Count {
-        by: Vec<String>,
+        by: Keys,
         within: Duration,
         over: u64,
         without: Option<Condition>,
     },
     Distinct {
-        of: String,
-        by: Vec<String>,
+        of: Keys,
+        by: Keys,
         within: Duration,
         over: u64,
     },
     Sum {
-        of: String,
-        by: Vec<String>,
+        of: Keys,
+        by: Keys,
         within: Duration,
         over: f64,
     },
     Sequence {
         steps: Vec<Condition>,
-        same: Vec<String>,
+        same: Keys,
         within: Duration,
         without: Option<Condition>,
         ordered: bool,
     },
     Needs {
         earlier: Condition,
-        same: Vec<String>,
+        same: Keys,
         within: Duration,
         use_once: bool,
         voided_by: Option<Condition>,
     },
     Then {
         later: Condition,
-        same: Vec<String>,
+        same: Keys,
         within: Duration,
     },
     Owned {
         object: String,
-        by: String,
+        by: Keys,
         unknown: bool,
         learn: Duration,
     },
@@ -222,14 +269,25 @@ pub enum Block {
         not_from: Vec<String>,
     },
     Drift {
-        of: String,
-        key: Vec<String>,
+        of: Keys,
+        key: Keys,
         learn: Duration,
         alert: Drift,
     },
 }
 
 impl Block {
+    /// The fields that it joins, groups or compares by.
+    pub(super) fn keys_mut(&mut self) -> Vec<&mut Keys> {
+        match self {
+            Block::Count { by, .. } | Block::Owned { by, .. } => vec![by],
+            Block::Distinct { of, by, .. } | Block::Sum { of, by, .. } => vec![of, by],
+            Block::Sequence { same, .. } | Block::Needs { same, .. } | Block::Then { same, .. } => vec![same],
+            Block::Drift { of, key, .. } => vec![of, key],
+            Block::Flow { .. } => Vec::new(),
+        }
+    }
+
     /// As a rule file names it.
     pub fn name(&self) -> &'static str {
         match self {

@@ -177,7 +177,7 @@ pub(super) struct RawSum {
 pub(super) struct RawSequence {
     pub(super) steps: Spanned<Vec<Spanned<String>>>,
     #[serde(default)]
-    pub(super) same: Vec<Spanned<String>>,
+    pub(super) same: Vec<Spanned<toml::Value>>,
     pub(super) within: Spanned<String>,
     pub(super) without: Option<Spanned<String>>,
     pub(super) order: Option<RawOrder>,
@@ -195,7 +195,7 @@ pub(super) enum RawOrder {
 pub(super) struct RawNeeds {
     pub(super) earlier: Spanned<String>,
     #[serde(default)]
-    pub(super) same: Vec<Spanned<String>>,
+    pub(super) same: Vec<Spanned<toml::Value>>,
     pub(super) within: Spanned<String>,
     #[serde(default)]
     pub(super) use_once: bool,
@@ -207,7 +207,7 @@ pub(super) struct RawNeeds {
 pub(super) struct RawThen {
     pub(super) later: Spanned<String>,
     #[serde(default)]
-    pub(super) same: Vec<Spanned<String>>,
+    pub(super) same: Vec<Spanned<toml::Value>>,
     pub(super) within: Spanned<String>,
 }
 

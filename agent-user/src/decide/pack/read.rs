@@ -11,7 +11,7 @@ use super::raw::{RawHead, RawPack};
 use super::{Condition, Fault, Filter, Pack};
 use crate::base::Value;
 use crate::base::value::Number;
-use crate::decide::lang::{Expr, Grant, Node, is_known, nearest, parse, read_fields, suggest};
+use crate::decide::lang::{Expr, Grant, Node, is_known, parse, read_fields, remembers, suggest};
 use crate::decide::step::ANSWER_FIELDS;
 
 /// Effects that rules and vocabularies speak of.
@@ -25,7 +25,8 @@ const ENGINE: &str = env!("CARGO_PKG_VERSION");
 
 /// Reads and checks one file; every fault is reported, not the first alone.
 pub fn read(file: &str, text: &str) -> Result<Pack, Vec<Fault>> {
-    let reader = Reader { file, text };
+    let lines = std::iter::once(0).chain(memchr::memchr_iter(b'\n', text.as_bytes()).map(|newline| newline + 1)).collect();
+    let reader = Reader { file, text, lines };
     if text.len() > FILE_BYTES {
         return Err(vec![reader.fault(0, format!("longer than {FILE_BYTES} bytes; split the pack"))]);
     }
@@ -140,13 +141,15 @@ pub(super) struct Head {
 pub(super) struct Reader<'a> {
     pub(super) file: &'a str,
     text: &'a str,
+    /// Where each line begins.
+    lines: Vec<usize>,
 }
 
 impl Reader<'_> {
     pub(super) fn place(&self, at: usize) -> (usize, usize) {
-        let before = self.text.get(..at).unwrap_or(self.text);
-        let start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        (before.matches('\n').count() + 1, before[start..].chars().count() + 1)
+        let line = self.lines.partition_point(|start| *start <= at).max(1);
+        let before = self.text.get(self.lines[line - 1]..at).unwrap_or_default();
+        (line, before.chars().count() + 1)
     }
 
     pub(super) fn fault(&self, at: usize, reason: impl Into<String>) -> Fault {
@@ -198,7 +201,16 @@ impl Reader<'_> {
             }
         });
         let reads_answer = fields.iter().any(|field| is_of_answer(field));
-        Ok(Condition { text: text.get_ref().clone(), expression, program: Node::Bool(false), lists, fields, reads_answer })
+        let remembers = remembers(&expression);
+        Ok(Condition {
+            text: text.get_ref().clone(),
+            expression,
+            program: Node::Bool(false),
+            lists,
+            fields,
+            reads_answer,
+            remembers,
+        })
     }
 
     pub(super) fn names(&self, names: &[Spanned<String>]) -> Result<Vec<String>, Fault> {

@@ -3,25 +3,32 @@
 //! What waits or is remembered is joined by the values of `same`; without any, by the workflow. An absent value joins with nothing.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::hash::BuildHasherDefault;
 use std::time::Duration;
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use siphasher::sip128::Hasher128;
 
-use super::{Cell, Memory, Moment, Verdict, add_fact, since};
+use super::parts::Parts;
+use super::{Cell, Memory, Moment, Verdict, since};
+use crate::base::secret::Itself;
 use crate::base::{ActionId, Timestamp, Value};
 use crate::correlate::WorkflowId;
-use crate::decide::pack::{Condition, Rule};
+use crate::decide::pack::{Condition, Keys, Rule};
 use crate::decide::ruleset::RuleSet;
 use crate::decode::json;
 
 /// Approvals of one key that can wait to be used (`use_once`).
 const UNUSED: usize = 64;
 
+/// Parts of `needs` and `then` whose names of the joining fields may differ.
+const WHEN: usize = 0;
+const EARLIER: usize = 1;
+const LATER: usize = 1;
+
 pub(super) struct Steps<'a> {
     pub(super) steps: &'a [Condition],
-    pub(super) same: &'a [String],
+    pub(super) same: &'a Keys,
     pub(super) within: Duration,
     pub(super) without: Option<&'a Condition>,
     pub(super) ordered: bool,
@@ -36,7 +43,7 @@ pub(super) struct Seen {
 
 pub(super) struct Needs<'a> {
     pub(super) earlier: &'a Condition,
-    pub(super) same: &'a [String],
+    pub(super) same: &'a Keys,
     pub(super) within: Duration,
     pub(super) use_once: bool,
     pub(super) voided_by: Option<&'a Condition>,
@@ -44,15 +51,36 @@ pub(super) struct Needs<'a> {
 
 impl Memory {
     pub(super) fn sequence(&mut self, rule: &Rule, parts: &Steps<'_>, moment: &Moment<'_>, set: &RuleSet) -> Verdict {
-        let key = moment.key(parts.same)?;
+        let count = parts.steps.len();
+        let named = if parts.same.differ() { count } else { 1 };
         if parts.without.is_some_and(|without| moment.holds(without, set)) {
-            self.keys.swap_remove(&key);
+            for key in (0..named).filter_map(|part| moment.key(parts.same, part)) {
+                self.keys.swap_remove(&key);
+            }
             return None;
         }
+        let hits = (0..count).filter(|at| moment.holds(&parts.steps[*at], set)).fold(0_u32, |hits, at| hits | 1 << at);
+        if hits == 0 {
+            return None;
+        }
+        if named == 1 {
+            return self.chained(moment.key(parts.same, 0)?, hits, rule, parts, moment, set);
+        }
+        // Steps that name the joining value differently may mean different chains.
+        let keys: Vec<(usize, u128)> =
+            (0..count).filter(|at| hits & 1 << at != 0).filter_map(|at| Some((at, moment.key(parts.same, at)?))).collect();
+        keys.iter().enumerate().find_map(|(place, (_, key))| {
+            let first = keys[..place].iter().all(|(_, before)| before != key);
+            let hits = keys.iter().filter(|(_, other)| other == key).fold(0, |hits, (at, _)| hits | 1 << at);
+            first.then(|| self.chained(*key, hits, rule, parts, moment, set)).flatten()
+        })
+    }
+
+    /// `hits`: the steps that the moment can be, as bits.
+    fn chained(&mut self, key: u128, hits: u32, rule: &Rule, parts: &Steps<'_>, moment: &Moment<'_>, set: &RuleSet) -> Verdict {
         let count = parts.steps.len();
-        let hits: Vec<usize> = (0..count).filter(|at| moment.holds(&parts.steps[*at], set)).collect();
         // Only a first step begins an ordered chain.
-        if hits.is_empty() || (parts.ordered && !hits.contains(&0) && !self.keys.contains_key(&key)) {
+        if parts.ordered && hits & 1 == 0 && !self.keys.contains_key(&key) {
             return None;
         }
         let cell = self.cell(key, rule.max_keys, || Cell::Steps(vec![None; count].into()));
@@ -61,7 +89,7 @@ impl Memory {
         for step in seen.iter_mut() {
             *step = step.filter(|step| step.begun >= start);
         }
-        let done = if parts.ordered { advance(seen, &hits, moment.now) } else { tick_off(seen, &hits, moment.now) };
+        let done = if parts.ordered { advance(seen, hits, moment.now) } else { tick_off(seen, hits, moment.now) };
         if !(done && rule.when.as_ref().is_none_or(|when| moment.judge(when, set).truth == Ok(true))) {
             return None;
         }
@@ -80,12 +108,12 @@ impl Memory {
         moment: &Moment<'_>,
         set: &RuleSet,
     ) -> Verdict {
-        let key = moment.key(parts.same);
-        let verdict = if matched() { self.missing(parts, key, moment) } else { None };
+        let verdict = if matched() { self.missing(parts, moment) } else { None };
         if parts.voided_by.is_some_and(|voided| moment.holds(voided, set)) {
             self.voids.note(parts.same, most, moment);
         }
-        if let Some(key) = key.filter(|_| moment.holds(parts.earlier, set))
+        if moment.holds(parts.earlier, set)
+            && let Some(key) = moment.key(parts.same, EARLIER)
             && let Cell::Earlier(times) = self.cell(key, most, || Cell::Earlier(VecDeque::new()))
         {
             times.push_back(moment.now);
@@ -98,13 +126,13 @@ impl Memory {
     }
 
     /// Says that nothing fit came earlier, and why.
-    fn missing(&mut self, parts: &Needs<'_>, key: Option<u128>, moment: &Moment<'_>) -> Verdict {
+    fn missing(&mut self, parts: &Needs<'_>, moment: &Moment<'_>) -> Verdict {
         let missing = |reason: &str| {
             Some(Value::map([("missing", Value::text(parts.earlier.text.as_str())), ("reason", Value::text(reason))]))
         };
         let voided = self.voids.latest(parts.same, moment);
         // A key that cannot be built names nothing that came earlier.
-        let Some(key) = key else { return missing("absent") };
+        let Some(key) = moment.key(parts.same, WHEN) else { return missing("absent") };
         let Some(Cell::Earlier(times)) = self.known(key) else { return missing("absent") };
         if times.is_empty() {
             return missing("already used");
@@ -130,21 +158,25 @@ impl Memory {
     pub(super) fn then(
         &mut self,
         later: &Condition,
-        same: &[String],
+        same: &Keys,
         within: Duration,
         most: usize,
         matched: impl Fn() -> bool,
         moment: &Moment<'_>,
         set: &RuleSet,
     ) {
-        let Some(key) = moment.key(same) else { return };
-        if moment.holds(later, set) {
+        if moment.holds(later, set)
+            && let Some(key) = moment.key(same, LATER)
+        {
             self.open.close(key);
         }
-        if matched() {
-            let waiting = Waiting { key, event: moment.event.whole(), step: moment.step };
-            if !self.open.add(moment.now.plus(within), waiting, most) {
+        if matched()
+            && let Some(key) = moment.key(same, WHEN)
+        {
+            if self.open.len() >= most {
                 self.evicted += 1;
+            } else {
+                self.open.add(moment.now.plus(within), Waiting { key, event: moment.event.whole(), step: moment.step });
             }
         }
     }
@@ -159,8 +191,8 @@ impl Memory {
 ///
 /// Each step keeps the latest beginning of a chain that leads to it, so that a repeated first step neither breaks an older chain nor
 /// makes one look younger than it is.
-fn advance(seen: &mut [Option<Seen>], hits: &[usize], now: Timestamp) -> bool {
-    for at in hits.iter().rev().copied() {
+fn advance(seen: &mut [Option<Seen>], hits: u32, now: Timestamp) -> bool {
+    for at in (0..seen.len()).rev().filter(|at| hits & 1 << at != 0) {
         let begun = if at == 0 { Some(now) } else { seen[at - 1].map(|before| before.begun) };
         let Some(begun) = begun else { continue };
         if seen[at].is_none_or(|known| known.begun <= begun) {
@@ -174,8 +206,8 @@ fn advance(seen: &mut [Option<Seen>], hits: &[usize], now: Timestamp) -> bool {
 }
 
 /// Steps in any order: an event stands for one step, first of all for one that was not seen yet.
-fn tick_off(seen: &mut [Option<Seen>], hits: &[usize], now: Timestamp) -> bool {
-    if let Some(at) = hits.iter().copied().min_by_key(|at| seen[*at].map(|known| known.at)) {
+fn tick_off(seen: &mut [Option<Seen>], hits: u32, now: Timestamp) -> bool {
+    if let Some(at) = (0..seen.len()).filter(|at| hits & 1 << at != 0).min_by_key(|at| seen[*at].map(|known| known.at)) {
         seen[at] = Some(Seen { begun: now, at: now });
     }
     seen.iter().all(Option::is_some)
@@ -187,13 +219,16 @@ pub(super) struct Voids {
     /// Which parts were there, as bits in the order of `same`.
     shapes: Vec<u64>,
     #[serde(with = "indexmap::map::serde_seq")]
-    times: IndexMap<u128, Timestamp>,
+    times: ByKey<Timestamp>,
 }
 
+type ByKey<V> = IndexMap<u128, V, BuildHasherDefault<Itself>>;
+
 impl Voids {
-    fn note(&mut self, same: &[String], most: usize, moment: &Moment<'_>) {
-        let shape = (0..same.len().min(64)).filter(|at| moment.has(&same[*at])).fold(0, |bits, at| bits | 1 << at);
-        let Some(key) = part_of_key(same, shape, moment) else { return };
+    fn note(&mut self, same: &Keys, most: usize, moment: &Moment<'_>) {
+        let slots = same.slots(EARLIER).iter().take(64).enumerate();
+        let shape = slots.filter(|(_, slot)| moment.has(**slot)).fold(0, |bits, (at, _)| bits | 1 << at);
+        let Some(key) = part_of_key(same, EARLIER, shape, moment) else { return };
         if !self.shapes.contains(&shape) {
             self.shapes.push(shape);
         }
@@ -203,23 +238,21 @@ impl Voids {
         self.times.insert(key, moment.now);
     }
 
-    fn latest(&self, same: &[String], moment: &Moment<'_>) -> Option<Timestamp> {
-        self.shapes.iter().filter_map(|shape| self.times.get(&part_of_key(same, *shape, moment)?)).max().copied()
+    fn latest(&self, same: &Keys, moment: &Moment<'_>) -> Option<Timestamp> {
+        let times = self.shapes.iter().filter_map(|shape| self.times.get(&part_of_key(same, WHEN, *shape, moment)?));
+        times.max().copied()
     }
 }
 
-fn part_of_key(same: &[String], shape: u64, moment: &Moment<'_>) -> Option<u128> {
-    if same.is_empty() {
-        return moment.key(same);
+fn part_of_key(same: &Keys, part: usize, shape: u64, moment: &Moment<'_>) -> Option<u128> {
+    let slots = same.slots(part);
+    if slots.is_empty() {
+        return moment.key(same, part);
     }
-    let mut hasher = moment.hash.hasher();
-    std::hash::Hasher::write_u64(&mut hasher, shape);
-    for name in same.iter().enumerate().filter(|(at, _)| *at < 64 && shape & 1 << at != 0).map(|(_, name)| name) {
-        if !add_fact(&mut hasher, moment.value(name)) {
-            return None;
-        }
-    }
-    Some(hasher.finish128().as_u128())
+    let mut parts = Parts::new(moment.hash);
+    parts.number(shape);
+    let mut there = slots.iter().take(64).enumerate().filter(|(at, _)| shape & 1 << at != 0);
+    there.all(|(_, slot)| parts.fact(moment.slots.read(*slot))).then(|| parts.key())
 }
 
 /// Events that wait for a later step, by deadline and by key.
@@ -227,7 +260,7 @@ fn part_of_key(same: &[String], shape: u64, moment: &Moment<'_>) -> Option<u128>
 pub(super) struct Open {
     waiting: BTreeMap<(Timestamp, u64), Waiting>,
     #[serde(with = "indexmap::map::serde_seq")]
-    deadlines: IndexMap<u128, Vec<(Timestamp, u64)>>,
+    deadlines: ByKey<Vec<(Timestamp, u64)>>,
     serial: u64,
 }
 
@@ -246,16 +279,11 @@ impl Open {
         self.waiting.len()
     }
 
-    /// False when there is no room.
-    fn add(&mut self, deadline: Timestamp, waiting: Waiting, most: usize) -> bool {
-        if self.waiting.len() >= most {
-            return false;
-        }
+    fn add(&mut self, deadline: Timestamp, waiting: Waiting) {
         self.serial += 1;
         let place = (deadline, self.serial);
         self.deadlines.entry(waiting.key).or_default().push(place);
         self.waiting.insert(place, waiting);
-        true
     }
 
     fn close(&mut self, key: u128) {

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Cell, Memory, Moment, Verdict};
+use super::{Cell, Memory, Moment, Verdict, told};
 use crate::base::{Timestamp, Value};
+use crate::decide::lang::Fact;
 use crate::decide::pack::Drift;
 
 /// A value is rare when it makes up less than one in a hundred of at least as many.
@@ -20,7 +21,8 @@ const VALUES: usize = 64;
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Baseline {
     since: Timestamp,
-    last: String,
+    /// Print of the last value, and the value.
+    last: (u64, Box<str>),
     /// Hashes of the values, with how often each was seen.
     seen: VecDeque<(u64, u32)>,
     total: u32,
@@ -31,40 +33,53 @@ impl Memory {
     pub(super) fn drift(
         &mut self,
         key: u128,
-        value: &Value,
+        fact: Fact<'_>,
         learn: Duration,
         alert: Drift,
         most: usize,
         moment: &Moment<'_>,
     ) -> Verdict {
-        let mut items: Vec<Cow<'_, str>> = match value {
-            Value::List(items) => items.iter().map(text).collect(),
-            single => vec![text(single)],
+        let (one, many);
+        let items: &[Cow<'_, str>] = match fact {
+            Fact::Tree(Value::List(list)) => {
+                let mut items: Vec<Cow<'_, str>> = list.iter().map(text).collect();
+                items.sort_unstable();
+                items.dedup();
+                many = items;
+                &many
+            }
+            Fact::Tree(value) => {
+                one = [text(value)];
+                &one
+            }
+            single => {
+                one = [told(single)?];
+                &one
+            }
         };
-        items.sort_unstable();
-        items.dedup();
-        let hashes: Vec<u64> = items.iter().map(|item| moment.text_hash(item)).collect();
-        let shown = if let [one] = &items[..] { one.clone() } else { items.join(" ").into() };
-        let now = moment.now;
+        let print = |text: &str| moment.hash.print(text.as_bytes());
+        let whole = || if let [one] = items { Cow::Borrowed(&**one) } else { Cow::Owned(items.join(" ")) };
+        let now = (print(&whole()), whole);
         let mut known = true;
         let fresh = || {
             known = false;
-            let seen = hashes.iter().map(|hash| (*hash, 0)).collect();
-            Cell::Baseline(Box::new(Baseline { since: now, last: shown.to_string(), seen, total: 0 }))
+            let seen = items.iter().map(|item| (print(item), 0)).collect();
+            Cell::Baseline(Box::new(Baseline { since: moment.now, last: (now.0, now.1().into()), seen, total: 0 }))
         };
         let Cell::Baseline(baseline) = self.cell(key, most, fresh) else { return None };
-        let learning = now.since(baseline.since) < learn;
-        let changed = baseline.last != *shown;
+        let learning = moment.now.since(baseline.since) < learn;
+        let changed = baseline.last.0 != now.0;
         let mut odd = Vec::new();
-        for (item, hash) in items.iter().zip(&hashes) {
-            let (new, rare) = baseline.take(*hash);
+        for item in items {
+            let (new, rare) = baseline.take(if items.len() == 1 { now.0 } else { print(item) });
             if matches!(alert, Drift::New) && new || matches!(alert, Drift::Rare) && rare {
                 odd.push(Value::text(&**item));
             }
         }
         let fires = known && !learning && if matches!(alert, Drift::Changed) { changed } else { !odd.is_empty() };
-        let before = changed.then(|| std::mem::replace(&mut baseline.last, shown.to_string()));
+        let before = changed.then(|| std::mem::replace(&mut baseline.last, (now.0, now.1().into())).1);
         fires.then(|| {
+            let shown = now.1();
             let before = Value::text(before.as_deref().unwrap_or(&shown));
             Value::map([("before", before), ("now", Value::text(&*shown)), ("odd", Value::list(odd))])
         })

@@ -32,13 +32,70 @@ pub(super) struct Flow<'a> {
 /// Fingerprints.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Prints {
-    #[serde(with = "indexmap::map::serde_seq")]
-    values: ByPrint<Seen>,
-    #[serde(with = "indexmap::map::serde_seq")]
-    passages: ByPrint<Seen>,
+    values: Traces,
+    passages: Traces,
 }
 
 type ByPrint<V> = IndexMap<u64, V, BuildHasherDefault<Itself>>;
+
+/// Fingerprints that are searched one after the other; more of them are found by hash.
+const FEW: usize = 24;
+
+/// Fingerprints with when and in what they were seen. Most contents have a few values.
+#[derive(Debug, Serialize, Deserialize)]
+enum Traces {
+    Few(Vec<(u64, Seen)>),
+    Many(#[serde(with = "indexmap::map::serde_seq")] ByPrint<Seen>),
+}
+
+impl Default for Traces {
+    fn default() -> Traces {
+        Traces::Few(Vec::new())
+    }
+}
+
+impl Traces {
+    fn get(&self, print: u64) -> Option<&Seen> {
+        match self {
+            Traces::Few(all) => all.iter().find(|(known, _)| *known == print).map(|(_, seen)| seen),
+            Traces::Many(all) => all.get(&print),
+        }
+    }
+
+    fn insert(&mut self, print: u64, seen: Seen) {
+        match self {
+            Traces::Few(all) => {
+                if let Some((_, known)) = all.iter_mut().find(|(known, _)| *known == print) {
+                    *known = seen;
+                } else if all.len() < FEW {
+                    if all.is_empty() {
+                        all.reserve_exact(1);
+                    }
+                    all.push((print, seen));
+                } else {
+                    *self = Traces::Many(all.drain(..).chain([(print, seen)]).collect());
+                }
+            }
+            Traces::Many(all) => drop(all.insert(print, seen)),
+        }
+    }
+
+    /// The oldest make room.
+    fn keep(&mut self, most: usize) {
+        if let Traces::Many(all) = self {
+            while all.len() > most {
+                all.swap_remove_index(0);
+            }
+        }
+    }
+
+    fn each(&self, mut take: impl FnMut(u64, Seen)) {
+        match self {
+            Traces::Few(all) => all.iter().for_each(|(print, seen)| take(*print, *seen)),
+            Traces::Many(all) => all.iter().for_each(|(print, seen)| take(*print, *seen)),
+        }
+    }
+}
 
 /// When a fingerprint was last seen, and the value that it is a part of: a value that is found by several parts counts once.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -59,14 +116,17 @@ const COUNTED: usize = 65_536;
 
 impl Common {
     fn note(&mut self, print: u64, workflow: u128) {
+        if let Some((last, count)) = self.0.get_mut(&print) {
+            if *last != workflow {
+                *last = workflow;
+                *count = count.saturating_add(1);
+            }
+            return;
+        }
         if self.0.len() >= COUNTED {
             self.0.swap_remove_index(0);
         }
-        let (last, count) = self.0.entry(print).or_insert((workflow, 1));
-        if *last != workflow {
-            *last = workflow;
-            *count = count.saturating_add(1);
-        }
+        self.0.insert(print, (workflow, 1));
     }
 
     fn holds(&self, print: u64) -> bool {
@@ -76,7 +136,7 @@ impl Common {
 
 impl Memory {
     pub(super) fn flow(&mut self, parts: &Flow<'_>, rule: &Rule, moment: &Moment<'_>, set: &RuleSet) -> Verdict {
-        let key = moment.key(&[]).unwrap_or_default();
+        let key = moment.workflow();
         // What a call brings is not what it was made of: it is judged before its answer is remembered.
         let arrives =
             moment.holds(parts.to, set) && rule.when.as_ref().is_none_or(|when| moment.judge(when, set).truth == Ok(true));
@@ -86,11 +146,13 @@ impl Memory {
         if moment.holds(parts.from, set)
             && let Some(content) = moment.event.get("result").or_else(|| told(moment.event))
         {
-            let Prints { values, passages } = Reader::new(moment.hash, false).read(content, moment.now);
-            values.keys().for_each(|print| self.common.note(*print, key));
-            if let Cell::Prints(known) = self.cell(key, rule.max_keys, || Cell::Prints(Prints::default())) {
-                remember(&mut known.values, values);
-                remember(&mut known.passages, passages);
+            let found = Reader::new(moment.hash, false).read(content, moment.now);
+            found.values.each(|print, _| self.common.note(print, key));
+            if let Cell::Prints(known) = self.cell(key, rule.max_keys, || Cell::Prints(Box::default())) {
+                for (known, found) in [(&mut known.values, &found.values), (&mut known.passages, &found.passages)] {
+                    found.each(|print, seen| known.insert(print, seen));
+                    known.keep(PER_KEY);
+                }
             }
         }
         verdict
@@ -108,9 +170,11 @@ impl Memory {
         let recent = |seen: &Seen| seen.at >= start && seen.at <= moment.now;
         let mut units: Vec<u64> = Vec::new();
         if parts.kind != Match::Text {
-            for print in sent.values.keys().filter(|print| !own.values.contains_key(*print) && !common.holds(**print)) {
-                units.extend(known.values.get(print).filter(|seen| recent(seen)).map(|seen| seen.unit));
-            }
+            sent.values.each(|print, _| {
+                if own.values.get(print).is_none() && !common.holds(print) {
+                    units.extend(known.values.get(print).filter(|seen| recent(seen)).map(|seen| seen.unit));
+                }
+            });
             units.sort_unstable();
             units.dedup();
         }
@@ -118,8 +182,11 @@ impl Memory {
         if parts.kind != Match::Values {
             // A passage gives several fingerprints; two in a row are one passage that was carried over.
             const PASSAGE: usize = 2;
-            let carried = sent.passages.keys().filter(|print| !own.passages.contains_key(*print));
-            let carried = carried.filter(|print| known.passages.get(*print).is_some_and(recent)).count();
+            let mut carried = 0;
+            sent.passages.each(|print, _| {
+                let known = || known.passages.get(print).is_some_and(recent);
+                carried += usize::from(own.passages.get(print).is_none() && known());
+            });
             shared += usize::from(carried >= PASSAGE);
         }
         (shared >= parts.overlap).then(|| observed("overlap", shared as f64, parts.overlap as f64, parts.within))
@@ -133,13 +200,6 @@ fn told<'e>(event: &'e Event<'_>) -> Option<&'e Value> {
         matches!(kind, Some("tool.call" | "api.request" | "mcp.request" | "a2a.request" | "memory.write" | "llm.response"));
     let entered = event.get("inbound").and_then(Value::as_bool) == Some(true);
     event.get("arg").filter(|_| entered || !makes)
-}
-
-fn remember(known: &mut ByPrint<Seen>, prints: ByPrint<Seen>) {
-    known.extend(prints);
-    while known.len() > PER_KEY {
-        known.swap_remove_index(0);
-    }
 }
 
 /// Values of at least this many bytes are worth a fingerprint.
@@ -220,7 +280,7 @@ impl<'a> Reader<'a> {
         if text.len() > ONE_VALUE {
             let mut passages = Vec::new();
             winnow(text, self.hash, &mut passages);
-            self.found.passages.extend(passages.into_iter().map(|print| (print, Seen { at: now, unit: print })));
+            passages.into_iter().for_each(|print| self.found.passages.insert(print, Seen { at: now, unit: print }));
         }
     }
 
@@ -242,14 +302,25 @@ impl<'a> Reader<'a> {
 
     /// Gives what it counts as: itself, or the value that it is a part of.
     fn value(&mut self, text: &str, unit: Option<u64>, now: Timestamp) -> u64 {
-        let print = if text.bytes().any(|byte| byte.is_ascii_uppercase() || byte >= 0x80) {
-            (self.hash.digest(text.to_lowercase().as_bytes()) >> 64) as u64
-        } else {
-            (self.hash.digest(text.as_bytes()) >> 64) as u64
-        };
+        let print = self.print(text);
         let unit = unit.unwrap_or(print);
-        self.found.values.entry(print).or_insert(Seen { at: now, unit });
+        if self.found.values.get(print).is_none() {
+            self.found.values.insert(print, Seen { at: now, unit });
+        }
         unit
+    }
+
+    /// Whatever the case of its letters.
+    fn print(&self, text: &str) -> u64 {
+        let mut lower = [0; 64];
+        match lower.get_mut(..text.len()).filter(|_| text.is_ascii()) {
+            Some(lower) => {
+                lower.copy_from_slice(text.as_bytes());
+                lower.make_ascii_lowercase();
+                self.hash.print(lower)
+            }
+            None => self.hash.print(text.to_lowercase().as_bytes()),
+        }
     }
 }
 
@@ -264,7 +335,7 @@ fn winnow(text: &str, hash: &KeyedHash, out: &mut Vec<u64>) {
         .map(|byte| byte.to_ascii_lowercase())
         .take(READ)
         .collect();
-    let grams: Vec<u64> = letters.windows(GRAM).map(|gram| (hash.digest(gram) >> 64) as u64).collect();
+    let grams: Vec<u64> = letters.windows(GRAM).map(|gram| hash.print(gram)).collect();
     let mut last = None;
     for run in grams.windows(RUN) {
         let least = run.iter().min().copied();
@@ -286,8 +357,9 @@ fn decoded(text: &str) -> Option<String> {
         return (decoded != plain).then(|| decoded.into_owned());
     }
     let bytes = if plain.len().is_multiple_of(2) && plain.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
         let pairs = plain.as_bytes().chunks_exact(2);
-        pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect::<Option<Vec<u8>>>()?
+        pairs.map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?)).collect::<Option<Vec<u8>>>()?
     } else {
         STANDARD.decode(plain).or_else(|_| URL_SAFE_NO_PAD.decode(plain.trim_end_matches('='))).ok()?
     };

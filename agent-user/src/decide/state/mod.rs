@@ -7,24 +7,28 @@ mod chain;
 mod drift;
 mod flow;
 mod owned;
+mod parts;
+mod seen;
 mod window;
 
+use std::borrow::Cow;
+use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::Arc;
+use std::hash::BuildHasherDefault;
 use std::time::Duration;
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
-use siphasher::sip128::Hasher128;
 
 use super::event::Event;
-use super::lang::{Absent, Context, Fact, Slots, evaluate, is_entity};
-use super::pack::{Block, Condition, Rule};
+use super::lang::{Absent, Context, Fact, Slot, Slots, evaluate};
+use super::pack::{Block, Condition, Keys, Rule};
 use super::ruleset::RuleSet;
 use crate::base::secret::Itself;
 use crate::base::{ActionId, KeyedHash, Timestamp, Value};
 use crate::correlate::WorkflowId;
+use parts::Parts;
+pub(super) use seen::Sightings;
 use window::{Distinct, Ring, Window};
 
 /// Times or values kept of one key.
@@ -44,6 +48,9 @@ pub(super) struct Moment<'a> {
     pub(super) hash: &'a KeyedHash,
     /// The step that it is, where it is one.
     pub(super) step: Option<(ActionId, WorkflowId)>,
+    pub(super) seen: &'a Sightings,
+    /// What is to be noted as seen once every rule was asked.
+    pub(super) sighted: &'a RefCell<Vec<u128>>,
 }
 
 /// What a condition says of a moment, and whether its budget ended first.
@@ -62,6 +69,9 @@ impl Moment<'_> {
     /// True when any reading of an ambiguous message satisfies the condition.
     pub(super) fn judge(&self, condition: &Condition, set: &RuleSet) -> Judged {
         let read = |slots: &Slots<'_>| {
+            if condition.remembers {
+                return self.judge_seen(condition, slots, set);
+            }
             let context = Context::new(slots, set.grants());
             let truth = evaluate(&condition.program, &context);
             Judged { truth, spent: context.spent() }
@@ -77,103 +87,61 @@ impl Moment<'_> {
     }
 
     /// What joins events: `None` when a part is absent, because what is not known is equal to nothing. Without names it is the workflow.
-    fn key(&self, names: &[String]) -> Option<u128> {
-        let mut hasher = self.hash.hasher();
-        if names.is_empty() {
-            add_fact(&mut hasher, self.value("workflow"));
+    fn key(&self, keys: &Keys, part: usize) -> Option<u128> {
+        let slots = keys.slots(part);
+        if slots.is_empty() {
+            return Some(self.workflow());
         }
-        for name in names {
-            if !add_fact(&mut hasher, self.value(name)) {
-                return None;
-            }
-        }
-        Some(hasher.finish128().as_u128())
+        let mut parts = Parts::new(self.hash);
+        slots.iter().all(|slot| parts.fact(self.slots.read(*slot))).then(|| parts.key())
+    }
+
+    /// Events of no workflow join with each other.
+    fn workflow(&self) -> u128 {
+        let mut parts = Parts::new(self.hash);
+        parts.fact(self.event.fact("workflow", None));
+        parts.key()
     }
 
     /// What events are counted by: a part that is absent is a value of its own; `None` when all of them are.
-    fn group(&self, names: &[String]) -> Option<u128> {
-        let mut hasher = self.hash.hasher();
-        let mut known = names.is_empty();
-        for name in names {
-            if add_fact(&mut hasher, self.value(name)) {
+    fn group(&self, keys: &Keys) -> Option<u128> {
+        let mut parts = Parts::new(self.hash);
+        let slots = keys.slots(0);
+        let mut known = slots.is_empty();
+        for slot in slots {
+            if parts.fact(self.slots.read(*slot)) {
                 known = true;
             } else {
-                hasher.write_u8(0xfe);
+                parts.absent();
             }
         }
-        known.then(|| hasher.finish128().as_u128())
+        known.then(|| parts.key())
     }
 
-    /// A field; an entity stands for its id, else its name, and without either is not there.
-    fn value(&self, name: &str) -> Fact<'_> {
-        match self.event.entity(name) {
-            Fact::Tree(Value::Map(_)) if is_entity(name) => Fact::Absent,
-            other => other,
-        }
+    /// The one field that a block looks at.
+    fn only(&self, of: &Keys) -> Fact<'_> {
+        of.slots(0).first().map_or(Fact::Absent, |slot| self.slots.read(*slot))
     }
 
-    fn has(&self, name: &str) -> bool {
-        !matches!(self.value(name), Fact::Absent | Fact::Unread | Fact::Null)
+    fn print_of(&self, fact: Fact<'_>) -> Option<u64> {
+        let mut parts = Parts::new(self.hash);
+        parts.fact(fact).then(|| parts.print())
     }
 
-    fn text_hash(&self, text: &str) -> u64 {
-        let mut hasher = self.hash.hasher();
-        add_text(&mut hasher, text);
-        hasher.finish128().h1
-    }
-
-    fn hash_of(&self, name: &str) -> Option<u64> {
-        let mut hasher = self.hash.hasher();
-        add_fact(&mut hasher, self.value(name)).then(|| hasher.finish128().h1)
-    }
-
-    /// An entity stands for its id.
-    fn part(&self, name: &str) -> Option<String> {
-        Some(match self.value(name) {
-            Fact::Absent | Fact::Unread | Fact::Null => return None,
-            Fact::Text(text) => text.to_owned(),
-            Fact::Number(number) => format!("{number}"),
-            Fact::Bool(flag) => flag.to_string(),
-            Fact::Tree(value) => value.to_json(),
-        })
+    fn has(&self, slot: Slot) -> bool {
+        !matches!(self.slots.read(slot), Fact::Absent | Fact::Unread | Fact::Null)
     }
 }
 
-/// False when there is nothing to add.
-fn add_fact(hasher: &mut impl Hasher, fact: Fact<'_>) -> bool {
-    match fact {
-        Fact::Absent | Fact::Unread | Fact::Null => return false,
-        Fact::Text(text) => add_text(hasher, text),
-        Fact::Number(number) => add_number(hasher, number),
-        Fact::Bool(flag) => add_part(hasher, &Value::Bool(flag)),
-        Fact::Tree(value) => add_part(hasher, value),
-    }
-    true
-}
-
-/// Numbers by value, so that `1000` and `1000.0` are one key.
-fn add_part(hasher: &mut impl Hasher, value: &Value) {
-    match value {
-        Value::Text(text) => add_text(hasher, text),
-        Value::Number(number) => add_number(hasher, number.as_f64()),
-        other => {
-            hasher.write_u8(3);
-            hasher.write(other.to_json().as_bytes());
-            hasher.write_u8(0xff);
-        }
-    }
-}
-
-fn add_text(hasher: &mut impl Hasher, text: &str) {
-    hasher.write_u8(1);
-    hasher.write(text.as_bytes());
-    hasher.write_u8(0xff);
-}
-
-fn add_number(hasher: &mut impl Hasher, number: f64) {
-    hasher.write_u8(2);
-    hasher.write_u64((number + 0.0).to_bits());
-    hasher.write_u8(0xff);
+/// As people write it.
+fn told(fact: Fact<'_>) -> Option<Cow<'_, str>> {
+    Some(match fact {
+        Fact::Absent | Fact::Unread | Fact::Null => return None,
+        Fact::Text(text) => text.into(),
+        Fact::Number(number) => format!("{number}").into(),
+        Fact::Bool(flag) => flag.to_string().into(),
+        Fact::Tree(value) => value.to_json().into(),
+    })
 }
 
 /// What a block says of a moment: a violation with what was observed.
@@ -212,11 +180,10 @@ enum Cell {
     Steps(Box<[Option<chain::Seen>]>),
     /// When the earlier step was seen.
     Earlier(VecDeque<Timestamp>),
-    Owner(Timestamp, Arc<str>),
-    /// Ids that a user was shown, by their hash.
-    Shown(Timestamp),
-    Prints(flow::Prints),
+    Object(owned::Object),
+    Prints(Box<flow::Prints>),
     Baseline(Box<drift::Baseline>),
+    Sighting(seen::Sighting),
 }
 
 impl Memory {
@@ -231,6 +198,18 @@ impl Memory {
         }
         // Room for as many as the rule may have is taken as it is needed, not at once.
         &mut self.keys.entry(key).or_insert(Kept { cell: fresh(), used: true }).cell
+    }
+
+    /// The same where the key may stand at that place.
+    fn cell_at(&mut self, place: Option<usize>, key: u128, most: usize, fresh: impl FnOnce() -> Cell) -> &mut Cell {
+        match place.filter(|at| self.keys.get_index(*at).is_some_and(|(known, _)| *known == key)) {
+            Some(at) => {
+                let kept = &mut self.keys[at];
+                kept.used = true;
+                &mut kept.cell
+            }
+            None => self.cell(key, most, fresh),
+        }
     }
 
     /// The clock algorithm: a key that was used since the last round stays for one more.
@@ -274,18 +253,19 @@ impl Memory {
             }
             Block::Sum { of, by, within, over } => {
                 let key = Some(()).filter(|()| matched()).and_then(|()| moment.group(by))?;
-                let amount = moment
-                    .event
-                    .field(of)
-                    .and_then(|value| value.as_f64().or_else(|| value.as_str()?.trim().parse().ok()))
-                    .filter(|amount| amount.is_finite())?;
+                let amount = match moment.only(of) {
+                    Fact::Number(number) => Some(number),
+                    Fact::Text(text) => text.trim().parse().ok(),
+                    Fact::Absent | Fact::Unread | Fact::Null | Fact::Bool(_) | Fact::Tree(_) => None,
+                };
+                let amount = amount.filter(|amount: &f64| amount.is_finite())?;
                 let Cell::Window(window) = self.cell(key, most, || Cell::Window(Window::default())) else { return None };
                 let total = window.add(moment.now, amount, *within);
                 (total > *over).then(|| observed("sum", total, *over, *within))
             }
             Block::Distinct { of, by, within, over } => {
                 let key = Some(()).filter(|()| matched()).and_then(|()| moment.group(by))?;
-                let value = moment.hash_of(of)?;
+                let value = moment.print_of(moment.only(of))?;
                 let Cell::Distinct(distinct) = self.cell(key, most, || Cell::Distinct(Distinct::new(*over))) else { return None };
                 let count = distinct.add(moment.now, value, *within, *over);
                 (count > *over).then(|| observed("distinct", count as f64, *over as f64, *within))
@@ -315,7 +295,7 @@ impl Memory {
                 if when.is_some() && !matched() || when.is_none() && (!time || exempt()) {
                     return None;
                 }
-                self.drift(moment.group(key)?, moment.event.field(of)?, *learn, *alert, most, moment)
+                self.drift(moment.group(key)?, moment.only(of), *learn, *alert, most, moment)
             }
         }
     }

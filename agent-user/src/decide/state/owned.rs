@@ -1,22 +1,95 @@
 //! `owned`: whose an object is, learned from answers, asked of requests.
 
-use std::hash::Hasher;
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use siphasher::sip128::Hasher128;
+use serde::{Deserialize, Serialize};
 
-use super::{Cell, Memory, Moment, Verdict, since};
+use super::parts::Parts;
+use super::{Cell, Memory, Moment, Verdict, since, told};
+use crate::base::limits::OBJECT_VIEWERS;
 use crate::base::{Timestamp, Value};
-use crate::decide::pack::{Rule, Source, Target};
+use crate::decide::pack::{Keys, Rule, Source, Target};
 use crate::decide::ruleset::RuleSet;
 
 pub(super) struct Owned<'a> {
     /// The type of the object, `*` for any.
     pub(super) kind: &'a str,
-    pub(super) by: &'a str,
+    pub(super) by: &'a Keys,
     pub(super) unknown: bool,
     pub(super) learn: Duration,
+}
+
+/// What is known of all objects with one id.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Object {
+    owners: Vec<Owner>,
+    /// To whom it was shown, by their prints, and when.
+    shown: Vec<(u64, Timestamp)>,
+    /// It was shown to more than [`OBJECT_VIEWERS`] users: it is nobody's secret.
+    public: bool,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Owner {
+    /// Print of the object's type.
+    kind: u64,
+    at: Timestamp,
+    name: Arc<str>,
+}
+
+/// Types of objects that share an id and are told apart.
+const KINDS: usize = 16;
+
+impl Object {
+    fn owner(&self, kind: u64, fresh: Timestamp) -> Option<&Arc<str>> {
+        self.owners.iter().find(|owner| owner.kind == kind && owner.at >= fresh).map(|owner| &owner.name)
+    }
+
+    fn owned(&mut self, kind: u64, at: Timestamp, name: &str) {
+        match self.owners.iter_mut().find(|owner| owner.kind == kind) {
+            Some(owner) => {
+                owner.at = at;
+                if *owner.name != *name {
+                    owner.name = name.into();
+                }
+            }
+            None => {
+                if self.owners.len() >= KINDS {
+                    self.owners.remove(0);
+                }
+                self.owners.reserve_exact(1);
+                self.owners.push(Owner { kind, at, name: name.into() });
+            }
+        }
+    }
+
+    fn is_shown(&self, who: u64, fresh: Timestamp) -> bool {
+        self.public || self.shown.iter().any(|(known, at)| *known == who && *at >= fresh)
+    }
+
+    fn show(&mut self, who: u64, now: Timestamp, fresh: Timestamp) {
+        if self.public {
+            return;
+        }
+        if let Some((_, at)) = self.shown.iter_mut().find(|(known, _)| *known == who) {
+            *at = now;
+            return;
+        }
+        if self.shown.len() >= OBJECT_VIEWERS {
+            self.shown.retain(|(_, at)| *at >= fresh);
+        }
+        if self.shown.len() >= OBJECT_VIEWERS {
+            self.public = true;
+            self.shown = Vec::new();
+            return;
+        }
+        if self.shown.len() < 2 {
+            self.shown.reserve_exact(1);
+        }
+        self.shown.push((who, now));
+    }
 }
 
 /// Fields of an object that name its owner.
@@ -41,107 +114,144 @@ const TENANTS: [&str; 7] = ["tenant_id", "tenantId", "tenant", "org_id", "orgId"
 impl Owned<'_> {
     /// Objects belong to tenants, not to users.
     fn by_tenant(&self) -> bool {
-        self.by.starts_with("tenant")
+        self.by.all().any(|name| name.starts_with("tenant"))
     }
-}
-
-/// An object of an answer: type, id, owner.
-struct Shown {
-    kind: String,
-    id: String,
-    owner: Option<String>,
 }
 
 impl Memory {
     pub(super) fn owned(&mut self, parts: &Owned<'_>, rule: &Rule, moment: &Moment<'_>, set: &RuleSet) -> Verdict {
-        let who = moment.part(parts.by);
         let mut verdict = None;
+        let mut asked = None;
         let status = moment.event.field("status").and_then(Value::as_i64).unwrap_or(200);
         let served = moment.complete && (200..300).contains(&status);
         let waits = rule.when.as_ref().is_some_and(|when| when.reads_answer);
         let asks = rule.when.as_ref().map_or(moment.first, |when| moment.holds(when, set));
         // The answer says whose it is, and nobody knew before.
-        let told =
+        let says =
             !moment.first && !waits && served && rule.when.as_ref().is_none_or(|when| moment.judge(when, set).truth == Ok(true));
-        let kind = moment.event.field("object.type").and_then(Value::as_str);
-        if (asks || told)
+        let object = moment.event.field("object");
+        let of_object = |name: &str| object.and_then(|object| object.get(name)).and_then(|value| told(value.into()));
+        let kind = object.and_then(|object| object.get("type")).and_then(Value::as_str);
+        let who = moment.only(parts.by);
+        let viewer = moment.print_of(who);
+        if (asks || says)
             && let Some(kind) = kind.filter(|found| parts.kind == "*" || *found == parts.kind)
-            && let (Some(id), Some(who)) = (moment.part("object.id"), who.as_ref())
+            && let (Some(id), Some(who), Some(viewer)) = (of_object("id"), told(who), viewer)
         {
             let fresh = since(moment, parts.learn);
-            let said = moment.part(if parts.by_tenant() { "object.tenant" } else { "object.owner" });
-            let place = key(moment, &["owner", kind, &id]);
-            let owner = match self.known(place) {
-                // It was judged by this when it was asked for.
-                Some(Cell::Owner(at, owner)) if *at >= fresh => Some(owner.clone()).filter(|_| !told),
-                _ => said.map(Arc::from),
+            let named = print(moment, kind);
+            let key = place(moment, &id);
+            let at = self.keys.get_index_of(&key);
+            at.into_iter().for_each(|at| self.keys[at].used = true);
+            let known = match at.map(|at| &self.keys[at].cell) {
+                Some(Cell::Object(object)) => Some(object),
+                _ => None,
             };
-            if asks && let Some(owner) = &owner {
-                *self.cell(place, rule.max_keys, || Cell::Owner(moment.now, Arc::from(""))) =
-                    Cell::Owner(moment.now, owner.clone());
+            let seen = known.is_some_and(|object| object.is_shown(viewer, fresh));
+            let owner: Option<Arc<str>> = match known.and_then(|object| object.owner(named, fresh)) {
+                // It was judged by this when it was asked for.
+                Some(owner) => Some(owner.clone()).filter(|_| !says),
+                None => of_object(if parts.by_tenant() { "tenant" } else { "owner" }).map(Arc::from),
+            };
+            if asks
+                && let Some(owner) = &owner
+                && let Cell::Object(object) = self.cell_at(at, key, rule.max_keys, || Cell::Object(Object::default()))
+            {
+                object.owned(named, moment.now, owner);
             }
-            let prompt = moment.event.field("user.prompt").and_then(Value::as_str).unwrap_or_default();
-            let seen = matches!(self.known(key(moment, &["shown", who, &id])), Some(Cell::Shown(at)) if *at >= fresh);
+            asked = Some(Asked { kind, named, id: id.clone(), key, at });
             verdict = match owner {
-                Some(owner) if *owner != **who => {
+                Some(owner) if *owner != *who => {
                     Some(Value::map([("grade", Value::text("owner_conflict")), ("owner", Value::Text(owner))]))
                 }
                 Some(_) => None,
-                None if asks && parts.unknown && !seen && !names(prompt, &id) => {
+                None if asks && parts.unknown && !seen && !prompted(moment, &id) => {
                     Some(Value::map([("grade", Value::text("never_shown"))]))
                 }
                 None => None,
             };
         }
         if served {
-            self.learn(parts, who.as_deref(), rule.max_keys, moment, set);
+            self.learn(parts, viewer, asked.as_ref(), rule.max_keys, moment, set);
         }
         verdict
     }
 
-    fn learn(&mut self, parts: &Owned<'_>, who: Option<&str>, most: usize, moment: &Moment<'_>, set: &RuleSet) {
+    fn learn(
+        &mut self,
+        parts: &Owned<'_>,
+        viewer: Option<u64>,
+        asked: Option<&Asked<'_>>,
+        most: usize,
+        moment: &Moment<'_>,
+        set: &RuleSet,
+    ) {
         let Some(result) = moment.event.get("result") else { return };
-        let op = moment.event.field("op").and_then(Value::as_str).unwrap_or_default();
-        let named = moment.event.field("object.type").and_then(Value::as_str).unwrap_or(parts.kind);
-        let mut shown = Vec::new();
-        match set.returns(op) {
+        let named = match asked {
+            Some(asked) => asked.kind,
+            None => moment.event.text("object", Some("type")).unwrap_or(parts.kind),
+        };
+        let named_print = || asked.map_or_else(|| print(moment, named), |asked| asked.named);
+        let fresh = since(moment, parts.learn);
+        let mut learn = |kind: u64, id: &str, owner: Option<&str>| {
+            // Mostly the object that was asked for.
+            let (key, at) = match asked.filter(|asked| asked.id == id) {
+                Some(asked) => (asked.key, asked.at),
+                None => (place(moment, id), None),
+            };
+            let Cell::Object(object) = self.cell_at(at, key, most, || Cell::Object(Object::default())) else { return };
+            if let Some(owner) = owner {
+                object.owned(kind, moment.now, owner);
+            }
+            if let Some(viewer) = viewer {
+                object.show(viewer, moment.now, fresh);
+            }
+        };
+        let op = if set.tells_owners() { moment.event.text("op", None) } else { None };
+        match op.and_then(|op| set.returns(op)) {
             Some(returns) => {
-                let ids = returns.get("id").map(|target| targets(result, target)).unwrap_or_default();
-                let owners = returns
-                    .get(if parts.by_tenant() { "tenant" } else { "owner" })
-                    .map(|target| targets(result, target))
-                    .unwrap_or_default();
+                let all = |name: &str| returns.get(name).map(|target| targets(result, target)).unwrap_or_default();
+                let owners = all(if parts.by_tenant() { "tenant" } else { "owner" });
                 let kind = match returns.get("type").map(|target| &target.source) {
-                    Some(Source::Word(word)) => word.to_string(),
-                    _ => named.to_owned(),
+                    Some(Source::Word(word)) => print(moment, word),
+                    _ => named_print(),
                 };
-                let pairs = ids.into_iter().enumerate();
-                shown.extend(pairs.map(|(at, id)| Shown { kind: kind.clone(), id, owner: owners.get(at).cloned() }));
+                let ids = all("id").into_iter().enumerate();
+                ids.for_each(|(at, id)| learn(kind, &id, owners.get(at).map(String::as_str)));
             }
             None => {
                 let owners: &[&str] = if parts.by_tenant() { &TENANTS } else { &OWNERS };
-                collect(result, named, owners, &mut shown, 0);
-            }
-        }
-        for Shown { kind, id, owner } in shown {
-            if let Some(owner) = owner {
-                let cell = self.cell(key(moment, &["owner", &kind, &id]), most, || Cell::Owner(moment.now, Arc::from("")));
-                *cell = Cell::Owner(moment.now, owner.into());
-            }
-            if let Some(who) = who {
-                *self.cell(key(moment, &["shown", who, &id]), most, || Cell::Shown(Timestamp(0))) = Cell::Shown(moment.now);
+                let kind = named_print();
+                let mut objects = Objects { kind: named, owners, left: MOST };
+                objects.each(result, 0, &mut |id, owner| learn(kind, id, owner));
             }
         }
     }
 }
 
-fn key(moment: &Moment<'_>, parts: &[&str]) -> u128 {
-    let mut hasher = moment.hash.hasher();
-    for part in parts {
-        hasher.write(part.as_bytes());
-        hasher.write_u8(0xff);
-    }
-    hasher.finish128().as_u128()
+/// The object of the request, where the rule looked at it.
+struct Asked<'a> {
+    kind: &'a str,
+    /// Print of the type.
+    named: u64,
+    id: Cow<'a, str>,
+    key: u128,
+    /// Where its memory was.
+    at: Option<usize>,
+}
+
+fn print(moment: &Moment<'_>, kind: &str) -> u64 {
+    moment.hash.print(kind.as_bytes())
+}
+
+fn place(moment: &Moment<'_>, id: &str) -> u128 {
+    let mut parts = Parts::new(moment.hash);
+    parts.text(id);
+    parts.key()
+}
+
+fn prompted(moment: &Moment<'_>, id: &str) -> bool {
+    moment.event.text("user", Some("prompt")).is_some_and(|prompt| names(prompt, id))
 }
 
 /// The words hold the id as a word of its own: `12` is not named by `1200`.
@@ -172,28 +282,37 @@ fn targets(value: &Value, target: &Target) -> Vec<String> {
     found.into_iter().map(|value| value.plain().into_owned()).collect()
 }
 
+/// Objects that are learned of one answer.
+const MOST: usize = 1000;
+
 /// Objects of an answer with id and owner, wherever they stand.
-fn collect(value: &Value, kind: &str, owners: &[&str], out: &mut Vec<Shown>, depth: usize) {
-    const DEEPEST: usize = 8;
-    const MOST: usize = 1000;
-    if depth > DEEPEST || out.len() >= MOST {
-        return;
-    }
-    match value {
-        Value::Map(entries) => {
-            let own = format!("{kind}_id");
-            let scalar = |value: &&Value| matches!(value, Value::Text(_) | Value::Number(_));
-            if let Some(id) = value.get("id").or(value.get(&own)).filter(scalar) {
-                let owner = owners.iter().find_map(|name| value.get(name)).filter(scalar);
-                out.push(Shown {
-                    kind: kind.to_owned(),
-                    id: id.plain().into_owned(),
-                    owner: owner.map(|owner| owner.plain().into_owned()),
-                });
-            }
-            entries.iter().for_each(|(_, nested)| collect(nested, kind, owners, out, depth + 1));
+struct Objects<'a> {
+    kind: &'a str,
+    /// Fields that name an owner, the most telling first.
+    owners: &'a [&'a str],
+    left: usize,
+}
+
+impl Objects<'_> {
+    fn each(&mut self, value: &Value, depth: usize, found: &mut dyn FnMut(&str, Option<&str>)) {
+        const DEEPEST: usize = 8;
+        if depth > DEEPEST || self.left == 0 {
+            return;
         }
-        Value::List(items) => items.iter().for_each(|nested| collect(nested, kind, owners, out, depth + 1)),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Text(_) => {}
+        match value {
+            Value::Map(entries) => {
+                let scalar = |value: &&Value| matches!(value, Value::Text(_) | Value::Number(_));
+                let own = |(key, _): &&(Arc<str>, Value)| key.strip_suffix("_id") == Some(self.kind);
+                let own = || entries.iter().rev().find(own).map(|(_, value)| value);
+                if let Some(id) = value.get("id").or_else(own).filter(scalar) {
+                    let owner = self.owners.iter().find_map(|name| value.get(name)).filter(scalar).map(Value::plain);
+                    self.left -= 1;
+                    found(&id.plain(), owner.as_deref());
+                }
+                entries.iter().for_each(|(_, nested)| self.each(nested, depth + 1, found));
+            }
+            Value::List(items) => items.iter().for_each(|nested| self.each(nested, depth + 1, found)),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Text(_) => {}
+        }
     }
 }

@@ -453,3 +453,101 @@ fn rules_that_search_a_field_are_found_by_its_text_and_by_its_items() {
         assert_eq!(decide.counts().next().map(|(_, counts)| counts.judged), Some(judged), "{event}");
     }
 }
+
+/// First of its kind, over all rules that use the label.
+#[test]
+fn seen_asks_what_earlier_events_brought() {
+    let first = "when = 'kind == \"x\" && effect == \"money\" && !seen(\"payee\", arg.to)'";
+    let pay = |effect: &str, to: &str| format!("{{ kind = \"x\", effect = \"{effect}\", arg = {{ to = {to} }} }}");
+    let events = |all: &[(&str, &str)]| all.iter().map(|(effect, to)| pay(effect, to)).collect::<Vec<_>>().join(", ");
+    let quiet = "group = [\"arg.to\", \"effect\"]";
+    for (all, alerts) in [
+        (vec![("money", "\"a\"")], 1),
+        (vec![("money", "\"a\""), ("money", "\"b\"")], 2),
+        (vec![("money", "\"a\""), ("money", "\"a\""), ("money", "\"b\"")], 2),
+        // What the condition could never hold for brings nothing.
+        (vec![("read", "\"a\""), ("money", "\"a\"")], 1),
+        // The text `1` is not the number 1.
+        (vec![("money", "\"1\""), ("money", "1")], 2),
+    ] {
+        check(&format!("{first}\n{quiet}"), &events(&all), alerts);
+    }
+    let again = "when = 'seen(\"payee\", arg.to) && kind == \"x\"'";
+    check(again, &events(&[("money", "\"a\"")]), 0);
+    check(again, &events(&[("money", "\"a\""), ("read", "\"a\"")]), 1);
+}
+
+#[test]
+fn what_seen_remembers_is_bounded_and_kept() {
+    use crate::base::limits::SIGHTINGS;
+    let text = "[pack]\nname = \"t\"\nversion = \"1\"\n[[rule]]\nid = \"r\"\ntitle = \"t\"\nseverity = \"low\"\nwhen = 'seen(\"n\", arg.n)'\n";
+    let set = RuleSet::join(vec![pack::read("t.toml", text).expect("reads")]).expect("joins");
+    let event = |number: usize| Value::map([("arg", Value::map([("n", Value::count(number))]))]);
+    let mut decide = Decide::default();
+    let mut alerts = Vec::new();
+    for number in 0..=SIGHTINGS {
+        decide.push_event(&set, &event(number), START, &mut alerts);
+    }
+    assert_eq!((decide.seen().0, decide.seen().1, alerts.len()), (SIGHTINGS, 1, 0));
+    let mut later = Decide::default();
+    assert!(later.restore(&set, &decide.save()));
+    for (number, found) in [(SIGHTINGS, 1), (0, 1), (0, 2)] {
+        later.push_event(&set, &event(number), START, &mut alerts);
+        assert_eq!(alerts.last().map_or(0, |alert| alert.count), found, "{number}");
+    }
+}
+
+/// To whom an object was shown is told apart up to a bound; then it is public, and another owner is still another owner.
+#[test]
+fn what_was_shown_to_many_is_public() {
+    use crate::base::limits::OBJECT_VIEWERS;
+    let text = "[pack]\nname = \"t\"\nversion = \"1\"\n[[rule]]\nid = \"r\"\ntitle = \"t\"\nseverity = \"low\"\nwhen = 'op == \"ask\"'\nowned = { object = \"doc\", by = \"user\", unknown = \"alert\" }\n";
+    let set = RuleSet::join(vec![pack::read("t.toml", text).expect("reads")]).expect("joins");
+    let event = |op: &str, user: usize, result: Value| {
+        let object = Value::map([("type", Value::text("doc")), ("id", Value::text("9"))]);
+        let user = Value::map([("id", Value::count(user))]);
+        Value::map([("op", Value::text(op)), ("user", user), ("object", object), ("result", result)])
+    };
+    let shown = || Value::map([("id", Value::text("9"))]);
+    for (viewers, found) in [(OBJECT_VIEWERS, 1), (OBJECT_VIEWERS + 1, 0)] {
+        let mut decide = Decide::default();
+        let mut alerts = Vec::new();
+        for user in 0..viewers {
+            decide.push_event(&set, &event("show", user, shown()), START, &mut alerts);
+        }
+        decide.push_event(&set, &event("ask", 1_000_000, Value::Null), START, &mut alerts);
+        assert_eq!(alerts.len(), found, "{viewers} viewers");
+        let owned = Value::map([("id", Value::text("9")), ("owner_id", Value::text("somebody"))]);
+        decide.push_event(&set, &event("show", 1, owned), START, &mut alerts);
+        decide.push_event(&set, &event("ask", 1_000_001, Value::Null), START, &mut alerts);
+        assert_eq!(alerts.len(), found + 1, "{viewers} viewers, another owner");
+    }
+}
+
+/// The value that joins may have another name in each step.
+#[test]
+fn steps_name_what_joins_them_each_in_its_way() {
+    let event = |op: &str, name: &str, value: u32| format!("{{ op = \"{op}\", arg = {{ {name} = {value} }} }}");
+    let needs =
+        "when = 'op == \"pay\"'\nneeds = { earlier = 'op == \"ok\"', same = [[\"arg.total\", \"arg.amount\"]], within = \"1h\" }";
+    check(needs, &[event("ok", "amount", 5), event("pay", "total", 5)].join(", "), 0);
+    check(needs, &[event("ok", "amount", 5), event("pay", "total", 6)].join(", "), 1);
+    check(needs, &[event("ok", "total", 5), event("pay", "total", 5)].join(", "), 1);
+    let then =
+        "when = 'op == \"open\"'\nthen = { later = 'op == \"close\"', same = [[\"arg.id\", \"arg.of\"]], within = \"5m\" }";
+    check(then, &[event("open", "id", 1), event("close", "of", 1)].join(", "), 0);
+    check(then, &[event("open", "id", 1), event("close", "id", 1)].join(", "), 1);
+    for (order, turned) in [("strict", 0), ("any", 1)] {
+        let sequence = format!(
+            "sequence = {{ steps = ['op == \"a\"', 'op == \"b\"', 'op == \"c\"'], same = [[\"arg.x\", \"arg.y\", \"arg.x\"]], within = \"1h\", without = 'op == \"no\"', order = \"{order}\" }}"
+        );
+        let [a, b, c] = [event("a", "x", 1), event("b", "y", 1), event("c", "x", 1)];
+        check(&sequence, &[&*a, &b, &c].join(", "), 1);
+        check(&sequence, &[&*b, &a, &c].join(", "), turned);
+        check(&sequence, &[&*a, &event("b", "y", 2), &c].join(", "), 0);
+        check(&sequence, &[&*a, &b, &event("no", "x", 1), &c].join(", "), 0);
+        check(&sequence, &[&*a, &b, &event("no", "x", 2), &c].join(", "), 1);
+    }
+    let faults = pack::read("t.toml", "[pack]\nname = \"t\"\nversion = \"1\"\n[[rule]]\nid = \"r\"\ntitle = \"t\"\nseverity = \"low\"\nsequence = { steps = ['op == \"a\"', 'op == \"b\"'], same = [\n[\"op\"]], within = \"1h\" }\n").expect_err("one name for two steps");
+    assert_eq!(faults[0].to_string(), "t.toml:9:1: a list in `same` has a name for each step");
+}
