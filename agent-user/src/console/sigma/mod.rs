@@ -84,7 +84,7 @@ pub(super) fn convert(files: &[(String, String)], pack: &str, map: &BTreeMap<Str
             let used: Vec<String> = used.into_iter().filter_map(Node::word).collect();
             alone.retain(|id| !all.iter().any(|other| other.id() == *id && other.names().any(|name| used.contains(&name))));
         }
-        match correlated(document, correlation, &conditions, map) {
+        match correlated(document, correlation, &all, &conditions, map) {
             Ok(draft) => blocks.push((document, draft)),
             Err(fault) => faults.push(fault),
         }
@@ -139,37 +139,36 @@ fn rule_condition(document: &Document<'_>, all: &[Document<'_>], map: &BTreeMap<
 fn correlated(
     document: &Document<'_>,
     correlation: &Node,
+    all: &[Document<'_>],
     conditions: &BTreeMap<String, String>,
     map: &BTreeMap<String, String>,
 ) -> Result<Draft, Fault> {
     let wrong = |node: Option<&Node>, reason: &str| document.fault(node.or(Some(correlation)), reason);
-    if let Some(aliases) = correlation.get("aliases") {
-        return Err(wrong(Some(aliases), "aliases cannot be imported: give the field one name in all rules with --map"));
-    }
-    let mut used = Vec::new();
+    let (mut used, mut names) = (Vec::new(), Vec::new());
     for rule in correlation.get("rules").map(Node::items).unwrap_or_default() {
         let name = rule.word().unwrap_or_default();
         let reason = format!("no rule with a detection is called `{name}`");
         used.push(conditions.get(&name).ok_or_else(|| wrong(Some(rule), &reason))?.clone());
+        let named = all.iter().find(|other| other.names().chain([other.id()]).any(|known| known == name));
+        names.push(named.map_or_else(|| vec![name], |other| other.names().chain([other.id()]).collect::<Vec<_>>()));
     }
     if used.is_empty() {
         return Err(wrong(None, "a correlation names `rules`"));
     }
+    let kind = correlation.get("type");
+    let steps = matches!(kind.and_then(Node::text), Some("temporal" | "temporal_ordered"));
+    let aliases = Aliases { written: correlation.get("aliases"), rules: &names, steps, map };
     let by: Result<Vec<String>, Fault> = correlation
         .get("group-by")
         .map(Node::items)
         .unwrap_or_default()
         .into_iter()
-        .map(|name| {
-            let known = fields::field(&name.word().unwrap_or_default(), map);
-            known.map(|field| detection::quoted(&field)).map_err(|reason| wrong(Some(name), &reason))
-        })
+        .map(|name| aliases.field(&name.word().unwrap_or_default()).map_err(|reason| wrong(Some(name), &reason)))
         .collect();
     let by = by?.join(", ");
     let span = correlation.get("timespan");
     let within = span.and_then(Node::text).filter(|text| duration(text).is_some());
     let within = within.ok_or_else(|| wrong(span, "a `timespan` is a number with s, m, h or d, for example `5m`"))?;
-    let kind = correlation.get("type");
     let when = match used.as_slice() {
         [one] => one.clone(),
         many => many.iter().map(|one| format!("({one})")).collect::<Vec<_>>().join(" || "),
@@ -177,7 +176,7 @@ fn correlated(
     let counted = |of: bool| -> Result<(String, f64, bool), Fault> {
         let condition = correlation.get("condition").ok_or_else(|| wrong(None, "expected a `condition` such as `gte: 10`"))?;
         let field = match condition.get("field") {
-            Some(name) => fields::field(&name.word().unwrap_or_default(), map).map_err(|reason| wrong(Some(name), &reason))?,
+            Some(name) => aliases.field(&name.word().unwrap_or_default()).map_err(|reason| wrong(Some(name), &reason))?,
             None if of => return Err(wrong(Some(condition), "expected the `field` whose values are counted")),
             None => String::new(),
         };
@@ -200,12 +199,12 @@ fn correlated(
         }
         Some("value_count") => {
             let (field, over) = whole(counted(true)?);
-            (Some(when), format!("distinct = {{ of = \"{field}\", by = [{by}], within = \"{within}\", over = {over} }}"))
+            (Some(when), format!("distinct = {{ of = {field}, by = [{by}], within = \"{within}\", over = {over} }}"))
         }
         Some("value_sum") => {
             let (field, number, least) = counted(true)?;
             let over = if least { number.next_down() } else { number };
-            (Some(when), format!("sum = {{ of = \"{field}\", by = [{by}], within = \"{within}\", over = {over:?} }}"))
+            (Some(when), format!("sum = {{ of = {field}, by = [{by}], within = \"{within}\", over = {over:?} }}"))
         }
         Some(ordered @ ("temporal" | "temporal_ordered")) => {
             let steps: Vec<String> = used.iter().map(|one| format!("  {},\n", literal(one))).collect();
@@ -217,6 +216,39 @@ fn correlated(
         None => return Err(wrong(None, "a correlation has a `type`")),
     };
     Ok(Draft { id, when, block: Some(block) })
+}
+
+/// Names that a correlation gives to fields which its rules call differently.
+struct Aliases<'a> {
+    written: Option<&'a Node>,
+    /// The rules that it joins, in order, each with all of its names.
+    rules: &'a [Vec<String>],
+    /// Each rule is a step that may have a name of its own.
+    steps: bool,
+    map: &'a BTreeMap<String, String>,
+}
+
+impl Aliases<'_> {
+    /// What `name` is in a pack: a field in quotes, or a list with one for each step.
+    fn field(&self, name: &str) -> Result<String, String> {
+        let Some(alias) = self.written.and_then(|written| written.get(name)) else {
+            return fields::field(name, self.map).map(|field| detection::quoted(&field));
+        };
+        let of = |rule: &Vec<String>| {
+            let said = rule.iter().find_map(|known| alias.get(known)?.word());
+            let said = said.ok_or_else(|| format!("the alias `{name}` says no field for the rule `{}`", rule[0]))?;
+            fields::field(&said, self.map).map(|field| detection::quoted(&field))
+        };
+        let mut found = self.rules.iter().map(of).collect::<Result<Vec<_>, String>>()?;
+        if found.windows(2).all(|pair| pair[0] == pair[1]) {
+            found.truncate(1);
+        }
+        match found.as_slice() {
+            [one] => Ok(one.clone()),
+            several if self.steps => Ok(format!("[{}]", several.join(", "))),
+            _ => Err(format!("the alias `{name}` is another field in each rule: only `temporal` correlations can join those")),
+        }
+    }
 }
 
 /// A TOML string in which nothing needs an escape, where that is possible.

@@ -115,6 +115,15 @@ fn correlations_are_state_blocks() {
     let ordered = with("  type: temporal_ordered\n  rules: [a, b]");
     let any = with("  type: temporal\n  rules: [a, b]");
     let kept = with("  type: temporal\n  generate: true\n  rules: [a, b]");
+    // What one rule calls `object.id` the other finds in an argument.
+    let alias = |kind: &str| {
+        let joined =
+            with(&format!("  type: {kind}\n  rules: [a, b]\n  aliases:\n    what:\n      a: object.id\n      b: arg.about"));
+        joined.replace("group-by: [user.id]", "group-by: [user.id, what]")
+    };
+    let about = send.replace("\"amount\":60", "\"about\":\"1\"");
+    let other = about.replace("\"about\":\"1\"", "\"about\":\"2\"");
+    let (in_order, in_any) = (alias("temporal_ordered"), alias("temporal"));
     for (sigma, events, rules) in [
         (&count, vec![read], vec![]),
         (&count, vec![read, read], vec!["c"]),
@@ -126,6 +135,11 @@ fn correlations_are_state_blocks() {
         (&ordered, vec![read, &send], vec!["c"]),
         (&any, vec![&send, read], vec!["c"]),
         (&kept, vec![read], vec!["a"]),
+        (&in_order, vec![read, &about], vec!["c"]),
+        (&in_order, vec![read, &other], vec![]),
+        (&in_order, vec![&about, read], vec![]),
+        (&in_any, vec![&about, read], vec!["c"]),
+        (&in_any, vec![&other, read], vec![]),
     ] {
         assert_eq!(alerts(sigma, &events), rules, "{sigma}\n{events:?}");
     }
@@ -151,6 +165,10 @@ fn what_cannot_be_said_is_refused_with_its_place() {
         (
             "title: t\ncorrelation: { type: value_avg, rules: [a], timespan: 5m }\n",
             "t.yml:2:41: no rule with a detection is called `a`",
+        ),
+        (
+            "title: a\nname: a\ndetection:\n  s: { kind: x }\n  condition: s\n---\ntitle: b\nname: b\ndetection:\n  s: { kind: y }\n  condition: s\n---\ntitle: c\ncorrelation: { type: event_count, rules: [a, b], timespan: 5m, group-by: [who], aliases: { who: { a: user.id, b: agent.id } } }\n",
+            "t.yml:14:75: the alias `who` is another field in each rule",
         ),
         ("title: t\n", "t.yml:1:1: neither `detection`"),
         ("a: [1\n", "t.yml:2:1: no YAML"),
