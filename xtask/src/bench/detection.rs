@@ -21,6 +21,12 @@ pub fn agentdojo(arguments: &Arguments) -> Result<()> {
     sh::run(play.args(&arguments.rest))
 }
 
+/// The program as it is built for operators, on a large recording.
+pub fn backtest(arguments: &Arguments) -> Result<()> {
+    build::run()?;
+    run("backtest", arguments)
+}
+
 pub fn run(example: &str, arguments: &Arguments) -> Result<()> {
     let mut cargo = sh::cargo();
     cargo.args(["run", "--release", "--quiet", "--package", "agent-tests", "--example", example, "--"]);

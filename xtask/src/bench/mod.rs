@@ -44,6 +44,8 @@ enum What {
     Outage(crate::receivers::OutageArguments),
     /// Throughput of the pure pipeline beside a bare parse of the same bytes.
     Replay,
+    /// The built-in rules over a recording of 1 GB that is made first: time, rate, memory (`--megabytes N`, `--keep`).
+    Backtest(detection::Arguments),
     /// What the built-in rules find in attacked workflows, and how many honest ones they accuse.
     Detection(detection::Arguments),
     /// AgentDojo's tasks and injections (PyPI), played without a model: what the core pack finds, and whom it accuses.
@@ -54,7 +56,7 @@ enum What {
     /// itself asked and read. Figures for each.
     Sdks(crate::test::SdkArguments),
     /// The policy engine beside rsigma, cel, Hyperscan and a bare hash map (installs libhyperscan-dev).
-    Policy,
+    Policy(policy::Arguments),
     /// The web console on an hour of a busy host: time of a page, delay, cost, memory of the browser. `AGENTWARD_LOAD_SECONDS` and
     /// `AGENTWARD_MEMORY_SECONDS` set how long it looks.
     Console,
@@ -78,8 +80,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         What::Flood => flood::run(),
         What::Outage(arguments) => crate::receivers::outage(arguments),
         What::Replay => replay::run(),
-        What::Policy => policy::run(),
+        What::Policy(arguments) => policy::run(arguments),
         What::Sdks(arguments) => crate::test::sdks(arguments),
+        What::Backtest(arguments) => detection::backtest(arguments),
         What::Detection(arguments) => detection::run("detection", arguments),
         What::Agentdojo(arguments) => detection::agentdojo(arguments),
         What::Expressions(arguments) => detection::run("expressions", arguments),
