@@ -34,13 +34,16 @@ impl Understand {
             let key = action.mcp.as_ref().and_then(|mcp| mcp.session.clone()).unwrap_or_else(|| key.clone());
             return self.answered_by(&call, action, answer, &key, out);
         }
-        // The answer comes in a stream of its own, or in one that goes on where this one stopped.
-        let elsewhere = response.status == 202 || response.events > 0 && response.body.complete;
+        if let Some(answer) = self.streams.early(&action, &call, key) {
+            return self.answered_by(&call, action, answer, key, out);
+        }
+        // The answer comes in the one stream of all answers, or in one that goes on where this one stopped.
+        let elsewhere = match response.status {
+            202 => self.streams.listens(action.process, key),
+            _ => response.events > 0 && response.body.complete,
+        };
         if let (true, Protocol::Mcp, Some(id)) = (elsewhere, call.protocol, call.id.clone()) {
-            let place = Place::of(&action, key.clone(), id);
-            if let Some((call, action, answer)) = self.streams.wait(place, call, action) {
-                self.answered_by(&call, action, answer, key, out);
-            }
+            self.streams.wait(Place::of(&action, key.clone(), id), call, action);
             return self.bound_streams(out);
         }
         let said = response.status == 0 || (200..300).contains(&response.status);

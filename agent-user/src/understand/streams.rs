@@ -134,15 +134,14 @@ impl Streams {
         matches!(self.halves.get(place), Some(Half::Asked(..)))
     }
 
-    /// Keeps a call until it is answered elsewhere; gives the answer if that was first.
-    pub(super) fn wait(&mut self, place: Place, call: Call, action: Box<Action>) -> Option<(Call, Box<Action>, Answer)> {
-        match self.halves.swap_remove(&place) {
-            Some(Half::Answered(answer)) => Some((call, action, answer)),
-            Some(Half::Asked(..)) | None => {
-                self.halves.insert(place, Half::Asked(call, action));
-                None
-            }
-        }
+    /// Whether a stream is open in which all answers of that session come.
+    pub(super) fn listens(&self, process: ProcessKey, session: &Arc<str>) -> bool {
+        self.open.values().any(|stream| stream.only && stream.session == *session && stream.flow.process == process)
+    }
+
+    /// Keeps a call until it is answered elsewhere.
+    pub(super) fn wait(&mut self, place: Place, call: Call, action: Box<Action>) {
+        self.halves.insert(place, Half::Asked(call, action));
     }
 
     /// The answer of a call that came by a stream before the exchange of the call was over.
