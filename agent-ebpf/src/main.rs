@@ -10,6 +10,7 @@
 #![feature(core_intrinsics)]
 #![expect(internal_features, reason = "see above")]
 
+mod budget;
 mod descriptor;
 mod go;
 mod maps;

@@ -1,6 +1,6 @@
 //! Every map. Sizes that depend on the host are set by the loader.
 
-use agent_wire::{Stdio, counter};
+use agent_wire::{Account, Stdio, counter, reader};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, ProgramArray, RingBuf};
 
@@ -36,9 +36,13 @@ pub static VERDICTS: Array<u64> = Array::with_max_entries(agent_wire::PLACES * 2
 #[map]
 pub static SPENT: Array<u64> = Array::with_max_entries(agent_wire::LIBRARIES, 0);
 
-/// Not zero while the daemon sleeps on the ring. Whoever reads the ring has it mapped: to write it takes no right and no system call.
+/// The words of `agent_wire::reader`. Whoever reads the ring has it mapped: to write it takes no right and no system call.
 #[map]
-pub static SLEEPS: Array<u64> = Array::with_max_entries(1, MAPPABLE);
+pub static READER: Array<u64> = Array::with_max_entries(reader::COUNT, MAPPABLE);
+
+/// What processes added to the ring while there was an allowance.
+#[map]
+pub static ACCOUNTS: LruHashMap<u32, Account> = LruHashMap::with_max_entries(4096, 0);
 
 /// `BPF_F_MMAPABLE` (linux/bpf.h, 5.5).
 const MAPPABLE: u32 = 1 << 10;

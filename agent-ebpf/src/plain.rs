@@ -433,9 +433,14 @@ fn is_stdio(inode: u64, flags: u16) -> bool {
 /// Notes what standard input and output are, before the program can move them.
 #[inline(always)]
 pub(crate) fn note_stdio() {
-    let inode = |fd| Descriptor::of(fd).map_or(0, |open| open.local_inode());
-    let stdio = Stdio { input: inode(0), output: inode(1) };
+    let stdio = Stdio { input: local_inode(0), output: local_inode(1) };
     let _ = STDIO.insert(tgid(), stdio, 0);
+}
+
+/// In a frame of its own 6.1 refuses it: what the compiler keeps on the stack there is not written on every way.
+#[inline(always)]
+fn local_inode(fd: i32) -> u64 {
+    Descriptor::of(fd).map_or(0, |open| open.local_inode())
 }
 
 /// HTTP/1 request or response or HTTP/2 preface; where JSON-RPC may run also JSON, bare or in the framing of LSP: by the first four bytes.

@@ -20,6 +20,7 @@ use aya_ebpf::helpers::generated::{bpf_ktime_get_boot_ns, bpf_loop};
 use aya_ebpf::macros::{uprobe, uretprobe};
 use aya_ebpf::programs::{ProbeContext, RetProbeContext};
 
+use crate::budget::admits;
 use crate::count;
 use crate::maps::{ConnectionState, INSIDE, Part, RECORDS, Record};
 use crate::tls::{bind_received, connection, cookie, guard, lost, mark, piece, wanted};
@@ -85,6 +86,9 @@ pub fn rustls_encrypt(context: ProbeContext) -> u32 {
     walk.part =
         Part { object, generation: seen.generation, offset, fd: seen.fd, flags: FLAG_OUT, source: u16::from(source::RUSTLS) };
     count(counter::HITS, 1);
+    if !admits(walk.left) {
+        return 0;
+    }
     if walk.list == 0 {
         piece::<false>(&walk.part, words[1], 0, walk.left);
         return 0;
@@ -189,7 +193,9 @@ pub fn rustls_decrypt_return(context: RetProbeContext) -> u32 {
     seen.inward = offset + length;
     let part = Part { object, generation: seen.generation, offset, fd: seen.fd, flags: 0, source: u16::from(source::RUSTLS) };
     count(counter::HITS, 1);
-    piece::<false>(&part, start, 0, length);
+    if admits(length) {
+        piece::<false>(&part, start, 0, length);
+    }
     0
 }
 

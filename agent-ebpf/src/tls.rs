@@ -2,7 +2,7 @@
 
 use agent_wire::{
     COOKIE_LIBRARY, COOKIE_OWN, Chunk, ChunkHead, Connection, FLAG_OUT, FLAG_TRUNCATED, LARGE, LIBRARIES, MEDIUM, NAME, Named,
-    SMALL, counter, kind, loss, result, source, tracked,
+    SMALL, counter, kind, loss, reader, result, source, tracked,
 };
 use aya_ebpf::EbpfContext;
 use aya_ebpf::cty::c_void;
@@ -13,8 +13,9 @@ use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_probe_read_user as read_us
 use aya_ebpf::macros::{tracepoint, uprobe, uretprobe};
 use aya_ebpf::programs::{ProbeContext, RetProbeContext, TracePointContext};
 
+use crate::budget::admits;
 use crate::maps::{
-    CLOSED, CONNECTIONS, ConnectionKey, ConnectionState, INSIDE, Inside, NOWHERE, Part, RING, Read, SLEEPS, SPENT, Syscall,
+    CLOSED, CONNECTIONS, ConnectionKey, ConnectionState, INSIDE, Inside, NOWHERE, Part, READER, RING, Read, SPENT, Syscall,
     TLS_SOCKETS, TRACKED, UNJUDGED,
 };
 use crate::{count, count_filtered, header, tgid, verdict};
@@ -498,6 +499,9 @@ pub(crate) fn emit<const SLEEP: bool>(part: Part, buffer: u64, length: u64) {
     // SAFETY: reads a constant that the loader may change.
     let cap = u64::from(unsafe { core::ptr::read_volatile(&raw const CALL_BYTES) });
     let (wanted, truncated) = if length > cap { (cap, length - cap) } else { (length, 0) };
+    if !admits(wanted) {
+        return;
+    }
     let mut run = Run { part, buffer, wanted };
     let chunks = (wanted + LARGE as u64 - 1) / LARGE as u64;
     // SAFETY: the callback has the helper's signature and sees `run`, which outlives the call.
@@ -584,7 +588,7 @@ pub(crate) fn wake() -> u64 {
     const WAITING: u64 = 256 << 10;
     const AVAILABLE: u64 = 0;
     const SIZE: u64 = 1;
-    let Some(sleeps) = SLEEPS.get_ptr_mut(0) else { return NO_WAKEUP };
+    let Some(sleeps) = READER.get_ptr_mut(reader::SLEEPS) else { return NO_WAKEUP };
     // SAFETY: one word that is only read or replaced whole; two that see it set wake twice, which harms nothing.
     unsafe {
         if core::ptr::read_volatile(sleeps) == 0 {

@@ -204,6 +204,50 @@ pub mod counter {
     pub const COUNT: u32 = 16;
 }
 
+/// Words of the `READER` map: what the reader of the ring says of itself.
+pub mod reader {
+    /// Not zero while it sleeps.
+    pub const SLEEPS: u32 = 0;
+    /// Bytes that a process may add to the ring in a while of [`super::WHILE`]; 0: as many as find room.
+    pub const ALLOWANCE: u32 = 1;
+    pub const COUNT: u32 = 2;
+}
+
+/// An allowance is for 2^28 ns, 0.27 s.
+pub const WHILE: u32 = 28;
+
+/// What a record takes besides its bytes, at least.
+pub const RECORD: u64 = 96;
+
+/// What a process added to the ring beyond its allowance.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Account {
+    /// The while that it was last looked at.
+    pub at: u64,
+    pub spent: u64,
+}
+
+impl Account {
+    /// Charges `bytes` at boot time `now` (ns). False, and nothing charged, for a process that has used up its `allowance`, which may be
+    /// overdrawn by one call and is paid back by later ones' silence.
+    #[inline(always)]
+    pub fn admits(&mut self, now: u64, bytes: u64, allowance: u64) -> bool {
+        const LONG: u64 = 1 << 16;
+        let at = now >> WHILE;
+        if at > self.at {
+            let passed = if at - self.at > LONG { LONG } else { at - self.at };
+            self.spent = self.spent.saturating_sub(passed * allowance);
+            self.at = at;
+        }
+        let admitted = self.spent < allowance;
+        if admitted {
+            self.spent += bytes + RECORD;
+        }
+        admitted
+    }
+}
+
 /// Causes in [`Connection::cause`].
 pub mod loss {
     pub const RING_FULL: u32 = 1;

@@ -8,7 +8,7 @@ use super::config::Config;
 use super::input::create_recording;
 use super::live::Wishes;
 use super::{Failure, Outcome, Scope, probe_settings};
-use crate::probes::Session;
+use crate::probes::{Session, Settings};
 
 /// Longest wait for observations: how soon a signal is heard when nothing happens.
 const POLL: Duration = Duration::from_millis(50);
@@ -30,7 +30,8 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
         return Err(Failure::Input("record needs a file to write: agentward record -o FILE.awr (or .jsonl)".into()));
     };
     let config = Config::load(arguments.config.as_deref())?;
-    let settings = probe_settings(&config, arguments.scope)?;
+    // It takes all the time that it needs.
+    let settings = Settings { sheds: false, ..probe_settings(&config, arguments.scope)? };
     crate::probes::preflight().map_err(|error| Failure::Host(error.to_string()))?;
     let mut writer = create_recording(output)?;
     let wishes = Wishes::listen()?;

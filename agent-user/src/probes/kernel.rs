@@ -149,7 +149,7 @@ pub(super) struct Kernel {
     stdio: BpfHashMap<MapData, u32, [u64; 2]>,
     unjudged: Array<MapData, u32>,
     spent: Array<MapData, u64>,
-    sleeps: MapData,
+    reader: MapData,
     counters: PerCpuArray<MapData, u64>,
     verdicts: Array<MapData, u64>,
     files: MapData,
@@ -192,7 +192,7 @@ impl Kernel {
         let stdio = take(&mut object, "STDIO")?;
         let unjudged = take(&mut object, "UNJUDGED")?;
         let spent = take(&mut object, "SPENT")?;
-        let sleeps = raw(&mut object, "SLEEPS")?;
+        let reader = raw(&mut object, "READER")?;
         let counters = take(&mut object, "COUNTERS")?;
         let verdicts = take(&mut object, "VERDICTS")?;
         let files = raw(&mut object, "FILES")?;
@@ -216,7 +216,7 @@ impl Kernel {
             stdio,
             unjudged,
             spent,
-            sleeps,
+            reader,
             counters,
             verdicts,
             files,
@@ -329,9 +329,9 @@ impl Kernel {
         (0..counter::COUNT).map(|index| self.counters.get(&index, 0).map_or(0, |cells| cells.iter().sum())).collect()
     }
 
-    /// What [`super::drain::Drain::open`] takes: the ring, and the word that says whether a wake-up is of use.
+    /// What [`super::drain::Drain::open`] takes: the ring, and what its reader says of itself.
     pub(super) fn ring(&self) -> [BorrowedFd<'_>; 2] {
-        [self.ring.fd().as_fd(), self.sleeps.fd().as_fd()]
+        [self.ring.fd().as_fd(), self.reader.fd().as_fd()]
     }
 
     /// What the kernel side knows of open files: see [`super::facts`].

@@ -29,6 +29,7 @@ mod reader;
 mod rings;
 mod scope;
 mod session;
+mod shed;
 pub mod site;
 mod spots;
 mod stripped;
@@ -59,6 +60,8 @@ pub struct Settings {
     pub call_bytes: u32,
     /// Programs that do nothing at the same places: what being probed costs by itself.
     pub empty: bool,
+    /// Gives up what the loudest processes say rather than be late for the others.
+    pub sheds: bool,
     /// Programs, or folders of them, to be ready for before they first run.
     pub programs: Vec<std::path::PathBuf>,
 }

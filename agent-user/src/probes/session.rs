@@ -20,8 +20,8 @@ impl Session {
         let boot = boot_time();
         let mut keeper = Keeper::load(settings.clone(), boot)?;
         let copy = |error: io::Error| StartError::refused("share its ring", &error);
-        let [ring, sleeps] = keeper.ring().map(|map| map.as_fd().try_clone_to_owned());
-        let mut watcher = Watcher::here(settings, boot, [ring.map_err(copy)?, sleeps.map_err(copy)?], keeper.host()?)?;
+        let [ring, reader] = keeper.ring().map(|map| map.as_fd().try_clone_to_owned());
+        let mut watcher = Watcher::here(settings, boot, [ring.map_err(copy)?, reader.map_err(copy)?], keeper.host()?)?;
         watcher.meet(&mut keeper);
         keeper.begin()?;
         Ok(Session { watcher, keeper })
@@ -41,8 +41,12 @@ impl Session {
 
 /// Epoch time at which the boot clock was zero, in nanoseconds.
 pub fn boot_time() -> u64 {
-    let boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    let since_boot = u64::try_from(boot.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(boot.tv_nsec).unwrap_or(0);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(now.as_nanos()).unwrap_or(u64::MAX) - since_boot
+    u64::try_from(now.as_nanos()).unwrap_or(u64::MAX) - since_boot()
+}
+
+/// The clock of the kernel's records, in nanoseconds.
+pub(super) fn since_boot() -> u64 {
+    let boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    u64::try_from(boot.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(boot.tv_nsec).unwrap_or(0)
 }

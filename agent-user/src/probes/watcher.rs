@@ -16,6 +16,8 @@ use super::ledger::{Ledger, Spot};
 use super::people::{Change, People};
 use super::rings::Rings;
 use super::scope::{Scope, Selectors};
+use super::session::since_boot;
+use super::shed::Shed;
 use super::spots::Spots;
 use super::{Settings, StartError, Status};
 use crate::base::{LossCause, Timestamp};
@@ -28,7 +30,7 @@ const QUIET: Duration = Duration::from_millis(8);
 const LULL: Duration = Duration::from_millis(250);
 
 /// What is taken from the ring at once.
-const PORTION_BYTES: usize = 1 << 20;
+const PORTION_BYTES: usize = 32 << 10;
 const PORTION_RECORDS: usize = 4096;
 
 /// Between two looks at who may be suspected again, and at what is not seen.
@@ -59,6 +61,8 @@ pub struct Watcher {
     scope: Scope,
     selectors: Selectors,
     empty: bool,
+    /// None for one that takes all the time that it needs.
+    shed: Option<Shed>,
     drain: Drain,
     facts: Facts,
     events: Events,
@@ -89,13 +93,14 @@ impl Watcher {
         Watcher::new(settings, boot, ring, Facts::of(facts))
     }
 
-    fn new(settings: &Settings, boot: u64, [ring, sleeps]: [OwnedFd; 2], facts: Facts) -> Result<Watcher, StartError> {
+    fn new(settings: &Settings, boot: u64, [ring, reader]: [OwnedFd; 2], facts: Facts) -> Result<Watcher, StartError> {
         let now = Instant::now();
         Ok(Watcher {
             scope: settings.scope,
             selectors: settings.selectors.clone(),
             empty: settings.empty,
-            drain: Drain::open(ring, &sleeps)?,
+            shed: settings.sheds.then(Shed::default),
+            drain: Drain::open(ring, &reader)?,
             facts,
             events: Events::new(boot),
             people: People::default(),
@@ -168,6 +173,7 @@ impl Watcher {
 
     /// Hands on what is still in the ring, after the keeper has detached.
     pub fn finish(&mut self, line: &mut impl Line, out: &mut Vec<Observation>) {
+        self.shed = None;
         // A portion is as much as is held at once: each must leave before the next is taken.
         while self.drain(line) {
             self.admit(line);
@@ -201,6 +207,7 @@ impl Watcher {
             ("woken", counter::WOKEN),
         ];
         let values = &self.kept.counters;
+        let (shed, shed_bytes) = self.shed.as_ref().map_or((0, 0), |shed| shed.given_up);
         let mut agents: Vec<u32> = self.people.agents.iter().copied().collect();
         agents.sort_unstable();
         Status {
@@ -208,7 +215,11 @@ impl Watcher {
             blind: self.spots.latest(),
             audited: self.kept.audited,
             agents,
-            counters: NAMES.iter().map(|(name, index)| (*name, values.get(*index as usize).copied().unwrap_or(0))).collect(),
+            counters: NAMES
+                .iter()
+                .map(|(name, index)| (*name, values.get(*index as usize).copied().unwrap_or(0)))
+                .chain([("shed", shed), ("shed_bytes", shed_bytes)])
+                .collect(),
             connections: self.events.connections(),
             wakeups: self.wakeups,
         }
@@ -216,11 +227,11 @@ impl Watcher {
 
     /// Takes a portion of the ring into `translated`; true when there is more.
     fn drain(&mut self, line: &mut impl Line) -> bool {
-        let mut bytes = 0;
+        let (mut bytes, now) = (0, since_boot());
         while bytes < PORTION_BYTES && self.translated.len() < PORTION_RECORDS {
             let Some(item) = self.drain.next() else { return false };
             bytes += item.len();
-            let Some(event) = ring::event(&item) else { continue };
+            let Some(mut event) = ring::event(&item) else { continue };
             drop(item);
             match event.what {
                 What::Exec { ref exe, .. } => line.order(Order::Exec(event.tgid, exe.clone())),
@@ -237,6 +248,12 @@ impl Watcher {
             let passed = |counted| facts.passed(vec![counted]).get(&counted).copied();
             for spot in self.ledger.see(&event, Instant::now(), peer, passed) {
                 self.tell(&spot);
+            }
+            if let Some(shed) = &mut self.shed {
+                if let Some(allowance) = shed.pace(event.time, now) {
+                    self.drain.allow(allowance);
+                }
+                shed.look(&mut event, now);
             }
             self.events.translate(event, &self.facts, &mut self.translated);
         }

@@ -47,7 +47,7 @@ pub fn run() -> Result<()> {
         println!(
             "{what}: {rate:.0} MB/s written, {:.0} MB read and {:.0} MB lost of it; of 100 violations {delays}",
             after.grown(&before, "delivered_bytes") / 1e6,
-            after.grown(&before, "ring_full_bytes") / 1e6
+            (after.grown(&before, "ring_full_bytes") + after.grown(&before, "shed_bytes")) / 1e6
         );
         drop(watching);
         missing.extend(delays.complete().err());

@@ -294,9 +294,9 @@ fn worker(
     (number, said): (u64, SyncSender<(u64, Heard)>),
 ) -> io::Result<Part> {
     let (answers, asks) = UnixStream::pair()?;
-    let [ring, sleeps] = keeper.ring();
+    let [ring, reader] = keeper.ring();
     let [memory, bell] = shared.descriptors();
-    let mut descriptors = vec![asks.as_fd(), ring, sleeps, memory, bell];
+    let mut descriptors = vec![asks.as_fd(), ring, reader, memory, bell];
     descriptors.extend(listeners.iter().map(AsFd::as_fd));
     let part = Part::start(hello, &descriptors)?;
     part.socket.set_write_timeout(Some(STUCK))?;
