@@ -43,5 +43,11 @@ pub fn cargo() -> Result<std::process::Command> {
 }
 
 pub fn run() -> Result<()> {
-    sh::run(cargo()?.args(["build", "--release", "--package", "agentward"]))
+    daemon_in("release").map(drop)
+}
+
+/// Builds the daemon with this profile of the workspace; gives the program.
+pub fn daemon_in(profile: &str) -> Result<PathBuf> {
+    sh::run(cargo()?.args(["build", "--profile", profile, "--package", "agentward"]))?;
+    Ok(sh::target().join(profile).join("agentward"))
 }
