@@ -152,3 +152,25 @@ fn the_comparison_finds_what_is_missing_invented_and_changed() {
     assert!(!holds(&[row("s")], &[exchange("s", "127.0.0.1:1", &["gap:ring_full"])]), "incomplete");
     assert_eq!(json_lines("{}\n[]\n").len(), 2);
 }
+
+/// A person reads a tree; a drawing holds one workflow.
+#[test]
+fn workflows_are_shown_as_trees_and_drawn_one_by_one() {
+    if !built() {
+        return;
+    }
+    let file = data("bad-run.jsonl");
+    for (more, code, told) in [
+        (&[][..], 0, "!   +0.080 s        api.request POST localhost:43811/v1/orders/2002/refunds"),
+        (&["w2", "--format", "mermaid"], 0, "flowchart TD\n"),
+        (&["w2", "--format", "dot"], 0, "digraph workflow {\n"),
+        (&["--format", "dot"], 2, "name one of w1, w2"),
+        (&["w9"], 2, "there is no workflow \"w9\""),
+    ] {
+        let file = file.to_str().expect("plain name");
+        let done = agentward(["workflows"].iter().chain(more).chain(&["--from", file]));
+        let said = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+        assert_eq!(done.status.code(), Some(code), "{more:?}: {said}");
+        assert!(said.contains(told), "{more:?}: {said}");
+    }
+}

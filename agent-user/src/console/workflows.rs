@@ -41,7 +41,7 @@ pub(super) struct Arguments {
 enum Notation {
     /// A tree: what followed from what.
     Text,
-    /// One object a line, as the API gives it.
+    /// Closed workflows of the daemon, one object a line, as `replay --emit workflows` prints them.
     Json,
     /// A flowchart, of one workflow.
     Mermaid,
@@ -50,6 +50,9 @@ enum Notation {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Outcome {
+    if arguments.format == Notation::Json {
+        return as_json(arguments);
+    }
     let details = if arguments.from.is_empty() { of_daemon(arguments)? } else { of_recordings(arguments)? };
     if let (Notation::Mermaid | Notation::Dot, [_, _, ..]) = (arguments.format, details.as_slice()) {
         let names: Vec<&str> = details.iter().map(|detail| &*detail.row.id).collect();
@@ -58,12 +61,22 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     for detail in &details {
         let graph = Graph::of_workflow(detail);
         match arguments.format {
-            Notation::Text => println!("{}\n{}", headline(&detail.row), graph.tree()),
-            Notation::Json => println!("{}", serde_json::to_string(detail).map_err(|error| Failure::Input(error.to_string()))?),
+            Notation::Text | Notation::Json => println!("{}\n{}", headline(&detail.row), graph.tree()),
             Notation::Mermaid => print!("{}", graph.mermaid()),
             Notation::Dot => print!("{}", graph.dot()),
         }
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn as_json(arguments: &Arguments) -> Outcome {
+    if !arguments.from.is_empty() {
+        return Err(Failure::Input("JSON of recordings is `agentward replay FILE --emit workflows --format json`".into()));
+    }
+    let answer = control::request(&Config::load(arguments.config.as_deref())?.socket(), "workflows")?;
+    let id = |line: &str| Some(read::<serde_json::Value>(line)?.get("id")?.as_str()?.to_owned());
+    let wanted = |line: &&str| arguments.id.is_none() || id(line) == arguments.id;
+    answer.lines().filter(wanted).for_each(|line| println!("{line}"));
     Ok(ExitCode::SUCCESS)
 }
 
