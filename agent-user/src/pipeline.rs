@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::base::{Anomaly, Direction, FlowId, KeyedHash, Timestamp};
 use crate::capture::Observation;
-use crate::correlate::{Correlate, Correlated, Step, Workflow};
+use crate::correlate::{Correlate, Correlated, Going, Step, Workflow};
 use crate::decide::{Alert, Counts, Decide, RuleSet};
 use crate::decode::{Decode, Exchange, Frame, HttpEvent};
 use crate::deliver::Message;
@@ -89,13 +89,25 @@ impl Pipeline {
     /// readable: then they begin anew.
     pub fn remembering(rules: Arc<RuleSet>, hash: KeyedHash, saved: Option<&[u8]>) -> (Pipeline, bool) {
         let mut decide = Decide::new(hash);
-        let readable = saved.is_none_or(|saved| decide.restore(&rules, saved));
-        (Pipeline { decide, ..Pipeline::new(rules) }, readable)
+        let mut correlate = Correlate::default();
+        let readable = saved.is_none_or(|mut saved| {
+            let going: Option<Going> = rmp_serde::from_read(&mut saved).ok();
+            going.is_some_and(|going| {
+                let readable = decide.restore(&rules, saved);
+                if readable {
+                    correlate.resume(going);
+                }
+                readable
+            })
+        });
+        (Pipeline { decide, correlate, ..Pipeline::new(rules) }, readable)
     }
 
-    /// What rules remember, for a file.
+    /// What rules remember and the workflows that they remember it of, for a file.
     pub fn memory(&self) -> Vec<u8> {
-        self.decide.save()
+        let mut saved = rmp_serde::to_vec(&self.correlate.going()).expect("numbers can be written");
+        saved.extend(self.decide.save());
+        saved
     }
 
     /// Later steps are judged by `rules`.

@@ -8,6 +8,7 @@ mod kill;
 mod parts;
 mod protocols;
 mod refusal;
+mod restart;
 mod risks;
 mod stacks;
 mod stdio;

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -62,6 +62,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     parts::hand_over(&config.state_dir(), user)?;
     parts::hand_over(&config.state_dir().join("journal"), user)?;
     parts::hand_over(&config.evidence_dir(), user)?;
+    let boot = boot(&config.state_dir());
     parts::keep_few().map_err(host("rights that are not needed cannot be given up"))?;
 
     let wishes = Wishes::listen()?;
@@ -69,7 +70,6 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
         Ok(exporter) => exporter,
         Err(code) => return Ok(code),
     };
-    let boot = boot_time();
     let mut keeper = Keeper::load(settings, boot).map_err(refused)?;
     let errand = Errand {
         scope: arguments.scope,
@@ -126,6 +126,27 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     worker.end();
     exporter.end();
     Ok(ExitCode::SUCCESS)
+}
+
+/// When this host booted, the same for every start of the daemon: agents are named by when they started, and what rules remember of them
+/// must be found again. The clock alone would give another nanosecond each time.
+fn boot(state: &Path) -> u64 {
+    let file = state.join("boot");
+    let Ok(id) = std::fs::read_to_string("/proc/sys/kernel/random/boot_id") else { return boot_time() };
+    let known = std::fs::read_to_string(&file).unwrap_or_default();
+    if let Some(known) = known.strip_prefix(&id).and_then(|time| time.trim().parse().ok()) {
+        return known;
+    }
+    let time = boot_time();
+    // The folder belongs to parts with fewer rights: what they may have put there is neither followed nor written to.
+    let fresh = file.with_extension("new");
+    let _ = std::fs::remove_file(&fresh);
+    let made = std::fs::OpenOptions::new().write(true).create_new(true).open(&fresh);
+    let written = made.and_then(|mut made| io::Write::write_all(&mut made, format!("{id}{time}\n").as_bytes()));
+    if let Err(error) = written.and_then(|()| std::fs::rename(&fresh, &file)) {
+        eprintln!("agentward: {}: cannot be written, so a restart forgets agents that still run: {error}", file.display());
+    }
+    time
 }
 
 /// Until the worker has judged everybody who runs; its exit code when it ends instead: it has said why.

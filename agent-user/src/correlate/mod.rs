@@ -6,6 +6,7 @@
 mod conversation;
 mod effects;
 mod ends;
+mod going;
 mod index;
 mod provenance;
 mod stage;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use crate::base::{ActionId, ProcessKey, Timestamp};
 use crate::understand::{Action, Claim};
 
+pub use going::Going;
 pub use stage::Correlate;
 
 /// Workflow as this stage numbers it; printed `w1`, `w2`, ….

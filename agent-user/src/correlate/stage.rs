@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::conversation::{Conversation, is_effect};
 use super::ends::{Ends, word_prints};
+use super::going::{Former, Going, Process};
 use super::index::{ConversationId, Index, Key, Prints, link, print_of_answer, tells};
 use super::tree::Tree;
 use super::{Cause, Correlated, Influence, Proc, Step, Workflow, WorkflowId};
@@ -42,6 +43,9 @@ pub struct Correlate {
     pub(super) ends: Ends,
     pub(super) started_for: HashMap<u32, Started>,
     last_workflow: u64,
+    /// Processes of before a restart, and those whose first workflow since then goes on.
+    former: Former,
+    resumed: BTreeSet<ProcessKey>,
     last_conversation: u64,
     /// Fingerprints of all conversations; those that may still hold some, oldest first.
     remembered: usize,
@@ -105,6 +109,8 @@ impl Correlate {
             ends: Ends::default(),
             started_for: HashMap::new(),
             last_workflow: 0,
+            former: Former::default(),
+            resumed: BTreeSet::new(),
             last_conversation: 0,
             remembered: 0,
             remembering: VecDeque::new(),
@@ -333,10 +339,45 @@ impl Correlate {
         }
     }
 
+    /// What is to go on after a restart.
+    pub fn going(&self) -> Going {
+        let mut of: BTreeMap<ProcessKey, (Timestamp, u64)> = BTreeMap::new();
+        for process in self.former.all() {
+            of.insert(ProcessKey { pid: process.pid, start: process.start }, (process.last, process.workflow));
+        }
+        for (id, line) in &self.workflows {
+            if let Some(process) = line.workflow.agent.key {
+                let last = line.workflow.ended.unwrap_or(line.workflow.started);
+                let latest = of.entry(self.former.name(process)).or_insert((last, id.0));
+                *latest = (*latest).max((last, id.0));
+            }
+        }
+        let agents: BTreeSet<ProcessKey> = self.agents.iter().map(|agent| self.former.name(*agent)).collect();
+        let of = of.into_iter().map(|(process, (last, workflow))| {
+            let agent = agents.contains(&process) || self.former.is_agent(process);
+            Process { pid: process.pid, start: process.start, workflow, last, agent }
+        });
+        Going { last_workflow: self.last_workflow, processes: of.collect() }
+    }
+
+    /// Goes on where [`Correlate::going`] was asked.
+    pub fn resume(&mut self, going: Going) {
+        self.last_workflow = self.last_workflow.max(going.last_workflow);
+        self.former = Former::new(going.processes);
+    }
+
+    /// The workflow that this process was in before a restart, for what it does first.
+    fn resumed(&mut self, process: ProcessKey, now: Timestamp) -> Option<WorkflowId> {
+        let id = self.former.workflow(process, now, QUIET)?;
+        (self.resumed.insert(process) && !self.workflows.contains_key(&id)).then_some(id)
+    }
+
     pub(super) fn new_workflow(&mut self, action: &Action) -> WorkflowId {
-        self.last_workflow += 1;
-        let id = WorkflowId(self.last_workflow);
         let agent = self.agent_of(action.process).unwrap_or(action.process);
+        let id = self.resumed(agent, action.time).unwrap_or_else(|| {
+            self.last_workflow += 1;
+            WorkflowId(self.last_workflow)
+        });
         let proc = self.tree.get(agent);
         let workflow = Workflow {
             id,
@@ -504,13 +545,14 @@ impl Correlate {
 
     /// The nearest of the process and its ancestors that talks to a model.
     pub(super) fn agent_of(&mut self, process: ProcessKey) -> Option<ProcessKey> {
-        if self.agents.contains(&process) {
+        let is_agent = |key: &ProcessKey| self.agents.contains(key) || self.former.is_agent(*key);
+        if is_agent(&process) {
             return Some(process);
         }
         let line = self.tree.line(process.pid);
         line.into_iter().skip(1).find_map(|pid| {
             let key = self.tree.get(ProcessKey { pid, start: 0 }).key?;
-            self.agents.contains(&key).then_some(key)
+            is_agent(&key).then_some(key)
         })
     }
 
@@ -526,7 +568,7 @@ impl Correlate {
         completed: bool,
     ) -> Step {
         let proc: Arc<Proc> = self.tree.get(action.process);
-        let agent = self.agent_of(action.process);
+        let agent = self.agent_of(action.process).map(|agent| self.former.name(agent));
         let of_line = || self.workflows.get(&id).and_then(|line| line.conversations.last()).copied();
         let prompt =
             conversation.or_else(of_line).and_then(|id| self.conversations.get(&id)).and_then(|known| known.prompt.clone());
@@ -590,6 +632,8 @@ impl Correlate {
     pub(super) fn forget_process(&mut self, process: ProcessKey) {
         self.started_for.remove(&process.pid);
         self.ends.forget(process);
+        self.former.forget(process.pid);
+        self.resumed.remove(&process);
         self.ambient.remove(&process);
         self.busy.remove(&process);
     }
