@@ -38,6 +38,8 @@ pub struct Decide {
     groups: IndexMap<(Arc<str>, String), Finding>,
     /// Findings whose latest repetitions were not told yet.
     untold: usize,
+    /// When those that are over were given up.
+    swept: Timestamp,
     /// Which alerts an action that waits for its answer raised.
     raised: IndexMap<ActionId, Vec<(Arc<str>, String)>>,
     steps: IndexMap<ActionId, Remembered>,
@@ -54,7 +56,22 @@ struct Finding {
     latest: Timestamp,
     told: Timestamp,
     untold: bool,
+    /// How long repetitions join it.
+    quiet: Duration,
 }
+
+impl Finding {
+    /// Neither a repetition nor an answer can change it any more.
+    fn is_over(&self, now: Timestamp) -> bool {
+        !self.untold && now.since(self.latest) >= self.quiet.max(ANSWERED)
+    }
+}
+
+/// An answer that comes later than this proves nothing of an alert that was told.
+const ANSWERED: Duration = Duration::from_secs(60 * 60);
+
+/// How often findings that are over are looked for.
+const SWEEP: Duration = Duration::from_secs(60);
 
 /// Judgements over budget after which a rule only counts.
 const PATIENCE: u32 = 16;
@@ -112,6 +129,7 @@ impl Decide {
             candidates: Vec::new(),
             groups: IndexMap::new(),
             untold: 0,
+            swept: Timestamp::default(),
             raised: IndexMap::new(),
             steps: IndexMap::new(),
         }
@@ -209,6 +227,10 @@ impl Decide {
         self.adopt(rules);
         self.overdue(rules, now, out);
         self.tell(|finding| now.since(finding.told) >= TELL, out);
+        if now.since(self.swept) >= SWEEP {
+            self.swept = now;
+            self.groups.retain(|_, finding| !finding.is_over(now));
+        }
     }
 
     /// The end: what was kept to be told together is told.
@@ -397,7 +419,7 @@ impl Decide {
             let oldest = self.groups.swap_remove_index(0).map(|(_, finding)| finding);
             self.close(oldest, out);
         }
-        let finding = Finding { alert: alert.clone(), latest: now, told: now, untold: false };
+        let finding = Finding { alert: alert.clone(), latest: now, told: now, untold: false, quiet: rule.quiet };
         let before = self.groups.insert(key, finding);
         self.close(before, out);
         out.push(alert);

@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use indexmap::IndexMap;
 
 use super::{Files, load, read_packs, told, xml};
-use crate::base::{Timestamp, Value};
+use crate::base::{ActionId, Timestamp, Value};
 use crate::console::input::each_observation;
 use crate::console::{Failure, Format, Outcome};
-use crate::correlate::Step;
+use crate::correlate::{Step, WorkflowId};
 use crate::decide::pack::{Rule, bytes_per_key, duration};
 use crate::decide::{Alert, Counts, Decide, RuleSet};
 use crate::deliver::line::printable;
@@ -44,11 +44,34 @@ pub(in crate::console) struct Arguments {
     junit: Option<PathBuf>,
 }
 
+/// An alert, as much as is asked of it: a recording of weeks has many.
+struct Told {
+    rule: Arc<str>,
+    group: Box<str>,
+    count: u64,
+    time: Timestamp,
+    action: ActionId,
+    workflow: WorkflowId,
+}
+
+impl From<Alert> for Told {
+    fn from(alert: Alert) -> Told {
+        Told {
+            rule: alert.rule.id.clone(),
+            group: alert.group.to_json().into(),
+            count: alert.count,
+            time: alert.time,
+            action: alert.action,
+            workflow: alert.workflow,
+        }
+    }
+}
+
 /// What a run over recordings gave.
 #[derive(Default)]
 struct Ran {
-    /// In their final form.
-    alerts: IndexMap<Arc<str>, Alert>,
+    /// By their uids, in their final form.
+    alerts: IndexMap<u128, Told>,
     steps: u64,
     end: Timestamp,
     counts: BTreeMap<Arc<str>, Counts>,
@@ -86,7 +109,8 @@ impl Ran {
         for output in outputs.drain(..) {
             match output {
                 Output::Alert(alert) => {
-                    self.alerts.insert(alert.uid.clone(), *alert);
+                    let uid = u128::from_str_radix(&alert.uid, 16).unwrap_or_default();
+                    self.alerts.insert(uid, Told::from(*alert));
                 }
                 Output::Step(step) => {
                     self.steps += u64::from(step.completed);
@@ -140,7 +164,7 @@ pub(super) fn backtest(arguments: &Arguments) -> Outcome {
     }
     let mut cases = Vec::new();
     for rule in &set.rules {
-        let own: Vec<&Alert> = ran.alerts.values().filter(|alert| alert.rule.id == rule.reference.id).collect();
+        let own: Vec<&Told> = ran.alerts.values().filter(|alert| alert.rule == rule.reference.id).collect();
         print(&set, rule, &own, &ran, arguments.files.format);
         if let Some((least, most)) = expected.as_ref().and_then(|expected| expected.get(&*rule.reference.id)) {
             let met = (*least..=*most).contains(&own.len());
@@ -159,10 +183,10 @@ pub(super) fn backtest(arguments: &Arguments) -> Outcome {
     Ok(if cases.iter().all(|(_, met, _)| *met) { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
-fn print(set: &RuleSet, rule: &Arc<Rule>, own: &[&Alert], ran: &Ran, format: Format) {
+fn print(set: &RuleSet, rule: &Arc<Rule>, own: &[&Told], ran: &Ran, format: Format) {
     let matches: u64 = own.iter().map(|alert| alert.count).sum();
-    let mut groups: IndexMap<String, u64> = IndexMap::new();
-    own.iter().for_each(|alert| *groups.entry(alert.group.to_json()).or_default() += alert.count);
+    let mut groups: IndexMap<&str, u64> = IndexMap::new();
+    own.iter().for_each(|alert| *groups.entry(&*alert.group).or_default() += alert.count);
     groups.sort_by(|_, one, _, other| other.cmp(one));
     let counts = ran.counts.get(&rule.reference.id).copied().unwrap_or_default();
     let bytes = rule.block.as_ref().map_or(0, bytes_per_key) * counts.keys;
@@ -171,7 +195,7 @@ fn print(set: &RuleSet, rule: &Arc<Rule>, own: &[&Alert], ran: &Ran, format: For
             let top = groups
                 .iter()
                 .take(TOP)
-                .map(|(group, times)| Value::map([("group", Value::text(group.as_str())), ("matches", Value::count(*times))]));
+                .map(|(group, times)| Value::map([("group", Value::text(*group)), ("matches", Value::count(*times))]));
             let line = Value::map([
                 ("rule", Value::Text(rule.reference.id.clone())),
                 ("alerts", Value::count(own.len())),
@@ -248,7 +272,7 @@ pub(super) fn diff(old: &Path, new: &Path, recordings: &[PathBuf], format: Forma
         Ok(Arc::new(RuleSet::join(packs).map_err(|faults| told(&faults))?))
     };
     // The uid holds the pack's version: what happened is compared, not by which version it was found.
-    let what = |alert: &Alert| (alert.rule.id.clone(), alert.group.to_json(), alert.action, alert.time);
+    let what = |alert: &Told| (alert.rule.clone(), alert.group.clone(), alert.action, alert.time);
     let before = ran(&load(old)?, recordings, 0)?.alerts;
     let after = ran(&load(new)?, recordings, 0)?.alerts;
     let mut lost = 0;
@@ -261,13 +285,13 @@ pub(super) fn diff(old: &Path, new: &Path, recordings: &[PathBuf], format: Forma
                     "{}",
                     Value::map([
                         ("change", Value::text(if sign == "-" { "lost" } else { "gained" })),
-                        ("rule", Value::Text(alert.rule.id.clone())),
+                        ("rule", Value::Text(alert.rule.clone())),
                         ("action", Value::text(alert.action.to_string())),
                         ("workflow", Value::text(alert.workflow.to_string())),
                     ])
                     .to_json()
                 ),
-                Format::Text => println!("{sign} {} {} {}", alert.rule.id, alert.workflow, alert.action),
+                Format::Text => println!("{sign} {} {} {}", alert.rule, alert.workflow, alert.action),
             }
         }
     }
