@@ -142,6 +142,10 @@ fn every_page_is_whole_and_an_alert_leads_to_its_workflow() {
     browser.eval(&format!("({press})('r')"));
     browser.loaded();
     assert_eq!(browser.eval("location.pathname"), json!("/rules"));
+    let first = "[...document.querySelector('#list tbody tr').cells].map((cell) => cell.textContent)";
+    let costs =
+        format!("(() => {{ const cells = {first}; return Number(cells[6]) >= Number(cells[3]) && Number(cells[3]) > 0; }})()");
+    assert_eq!(browser.eval(&costs), json!(true), "a rule looked at what it matched: {}", browser.eval(first));
 
     browser.eval("window.before = true");
     browser.eval("document.querySelector('form[action=\"/logout\"] button').click()");

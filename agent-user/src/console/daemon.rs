@@ -122,6 +122,7 @@ impl Daemon {
         self.pipeline.tick(now, &mut self.outputs);
         self.hand_on();
         self.board.picture.tick(now);
+        self.board.picture.fares(&self.pipeline);
         self.publish();
         self.heartbeat(now);
         if self.saved == Timestamp::default() {

@@ -86,12 +86,17 @@ pub(super) fn painted(files: &[PathBuf], rules: &RuleSource, reveal: bool, lenie
     Ok(painter.board)
 }
 
+/// How often the picture of a recording learns what rules cost, in the recording's time.
+const FARES: Duration = Duration::from_secs(1);
+
 /// A pipeline that ends in a picture; one for all files, so that their workflows keep apart.
 struct Painter {
     board: Arc<Board>,
     pipeline: Pipeline,
     redactor: Redactor,
     outputs: Vec<Output>,
+    /// When the picture last learnt what rules cost.
+    fared: Timestamp,
 }
 
 impl Painter {
@@ -100,7 +105,7 @@ impl Painter {
         let board = Arc::new(Board::new(rules.clone()));
         board.picture.of_recording();
         let redactor = Redactor::new(KeyedHash::new(KEY), reveal);
-        Ok(Painter { board, pipeline: Pipeline::new(rules), redactor, outputs: Vec::new() })
+        Ok(Painter { board, pipeline: Pipeline::new(rules), redactor, outputs: Vec::new(), fared: Timestamp::default() })
     }
 
     /// `due` waits until an observation of this time may happen; false ends it early.
@@ -110,14 +115,20 @@ impl Painter {
             each_observation(file, lenient, |observation| {
                 going = going && due(observation.ts);
                 if going {
+                    let ts = observation.ts;
                     self.pipeline.push(observation, &mut self.outputs);
                     self.board.picture.paint(&mut self.outputs, &self.redactor);
+                    if ts.since(self.fared) >= FARES {
+                        self.fared = ts;
+                        self.board.picture.fares(&self.pipeline);
+                    }
                 }
                 Ok(())
             })?;
         }
         self.pipeline.finish(&mut self.outputs);
         self.board.picture.paint(&mut self.outputs, &self.redactor);
+        self.board.picture.fares(&self.pipeline);
         Ok(())
     }
 }

@@ -21,7 +21,7 @@ use crate::base::Timestamp;
 use crate::correlate::{Step, Workflow};
 use crate::decide::{Alert, RuleSet};
 use crate::deliver::Redactor;
-use crate::pipeline::Output;
+use crate::pipeline::{Output, Pipeline};
 
 /// Painting goes on for this long after the last look.
 const LOOKED: Duration = Duration::from_secs(120);
@@ -100,6 +100,13 @@ impl Picture {
     pub(super) fn tick(&self, now: Timestamp) {
         if self.wanted() {
             self.model().tick(now.0);
+        }
+    }
+
+    /// What rules cost by now.
+    pub(super) fn fares(&self, pipeline: &Pipeline) {
+        if self.wanted() {
+            self.model().fares(pipeline.rule_counts().map(|(id, counts)| (id.clone(), counts)));
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Fed by the daemon with what the pipeline concluded; read as rows. No IO, no clock: time is that of the steps and of `tick`.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use indexmap::IndexMap;
@@ -14,7 +14,7 @@ use crate::base::limits::{PICTURE_AGENTS, PICTURE_ALERTS, PICTURE_STEPS, PICTURE
 use crate::base::{ProcessKey, Value};
 use crate::correlate::{Step, Workflow, WorkflowId};
 use crate::decide::pack::{Mode, Rule};
-use crate::decide::{Alert, RuleSet, Severity};
+use crate::decide::{Alert, Counts, RuleSet, Severity};
 use crate::deliver::Redactor;
 use crate::understand::Kind;
 
@@ -36,6 +36,7 @@ pub(super) struct Model {
     alerts: IndexMap<Text, Arc<AlertDetail>>,
     severities: Severities,
     hits: IndexMap<Text, Hits>,
+    fares: HashMap<Text, Counts>,
     rules: Arc<RuleSet>,
     models: Uses,
     tools: Uses,
@@ -386,6 +387,10 @@ impl Model {
         Some(detail)
     }
 
+    pub(super) fn fares(&mut self, counts: impl Iterator<Item = (Text, Counts)>) {
+        self.fares = counts.collect();
+    }
+
     pub(super) fn rule_rows(&self) -> Vec<RuleRow> {
         let seconds = i64::try_from(self.now / 1_000_000_000).unwrap_or(i64::MAX);
         let mut rows: Vec<RuleRow> = self.rules.rules.iter().map(|rule| self.rule_row(rule, seconds)).collect();
@@ -397,6 +402,7 @@ impl Model {
 
     fn rule_row(&self, rule: &Rule, seconds: i64) -> RuleRow {
         let hits = self.hits.get(&rule.reference.id).cloned().unwrap_or_default();
+        let fare = self.fares.get(&rule.reference.id).copied().unwrap_or_default();
         RuleRow {
             id: rule.reference.id.clone(),
             title: rule.reference.title.clone(),
@@ -412,6 +418,10 @@ impl Model {
             hits: hits.hits,
             shadow_hits: hits.shadow,
             last: hits.last,
+            judged: fare.judged,
+            keys: fare.keys as u64,
+            evicted: fare.evicted,
+            over_budget: u64::from(fare.over_budget),
             condition: condition(rule),
             tags: rule.tags.clone(),
             exceptions: rule

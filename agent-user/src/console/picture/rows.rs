@@ -271,6 +271,12 @@ pub(crate) struct RuleRow {
     pub(crate) hits: u64,
     pub(crate) shadow_hits: u64,
     pub(crate) last: u64,
+    /// What the rule costs: steps that the index could not keep from it, keys that its block remembers, those that it gave up for others, and
+    /// judgements that ended with the rule's budget.
+    pub(crate) judged: u64,
+    pub(crate) keys: u64,
+    pub(crate) evicted: u64,
+    pub(crate) over_budget: u64,
     pub(crate) condition: Text,
     pub(crate) tags: Vec<Text>,
     pub(crate) exceptions: Vec<ExceptionRow>,

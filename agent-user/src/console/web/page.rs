@@ -153,13 +153,14 @@ pub(super) fn filter(what: &str) -> Markup {
     }
 }
 
-pub(super) fn alert_table(rows: &[AlertRow], caption: &str) -> Markup {
+/// On an `own` page all are of that agent.
+pub(super) fn alert_table(rows: &[AlertRow], caption: &str, own: bool) -> Markup {
     html! {
         @if rows.is_empty() { p.none { "No alert." } }
         @else {
             div.scroll tabindex="0" role="region" aria-label=(caption) {
                 table.rows {
-                    thead { tr { th scope="col" { "Time" } th scope="col" { "Severity" } th scope="col" { "What" } th scope="col" { "Proof" } th scope="col" { "Agent" } th scope="col" { "Workflow" } } }
+                    thead { tr { th scope="col" { "Time" } th scope="col" { "Severity" } th scope="col" { "What" } th scope="col" { "Proof" } @if !own { th scope="col" { "Agent" } } th scope="col" { "Workflow" } } }
                     tbody {
                         @for alert in rows {
                             tr {
@@ -167,7 +168,7 @@ pub(super) fn alert_table(rows: &[AlertRow], caption: &str) -> Markup {
                                 td { (severity(&alert.severity)) }
                                 td { a href=(format!("/alerts/{}", alert.uid)) { (Shown(&alert.title)) } @if alert.count > 1 { " \u{d7}" (alert.count) } div.sub { (Shown(&alert.rule)) } }
                                 td { (alert.proof) }
-                                td { @if !alert.agent.is_empty() { a href=(agent_path(&alert.agent)) { (Shown(&alert.agent_name)) } } @else { "-" } }
+                                @if !own { td { @if !alert.agent.is_empty() { a href=(agent_path(&alert.agent)) { (Shown(&alert.agent_name)) } } @else { "-" } } }
                                 td { a href=(format!("/workflows/{}", alert.workflow)) { (alert.workflow) } }
                             }
                         }
@@ -178,20 +179,20 @@ pub(super) fn alert_table(rows: &[AlertRow], caption: &str) -> Markup {
     }
 }
 
-pub(super) fn workflow_table(rows: &[WorkflowRow], caption: &str) -> Markup {
+pub(super) fn workflow_table(rows: &[WorkflowRow], caption: &str, own: bool) -> Markup {
     html! {
         @if rows.is_empty() { p.none { "No workflow." } }
         @else {
             div.scroll tabindex="0" role="region" aria-label=(caption) {
                 table.rows {
-                    thead { tr { th scope="col" { "Last step" } th scope="col" { "Workflow" } th scope="col" { "Asked for" } th scope="col" { "Agent" } th scope="col" { "User" } th.number scope="col" { "Steps" } th scope="col" { "Alerts" } } }
+                    thead { tr { th scope="col" { "Last step" } th scope="col" { "Workflow" } th scope="col" { "Asked for" } @if !own { th scope="col" { "Agent" } } th scope="col" { "User" } th.number scope="col" { "Steps" } th scope="col" { "Alerts" } } }
                     tbody {
                         @for row in rows {
                             tr {
                                 td.nowrap { (clock(row.last)) @if row.open { " " span.open { "open" } } }
                                 td { a href=(format!("/workflows/{}", row.id)) { (row.id) } }
                                 td.words { (Shown(&row.prompt)) @if row.prompt.is_empty() { span.none { "no request of a user" } } }
-                                td { @if !row.agent.is_empty() { a href=(agent_path(&row.agent)) { (Shown(&row.agent_name)) } } @else { (Shown(&row.agent_name)) } }
+                                @if !own { td { @if !row.agent.is_empty() { a href=(agent_path(&row.agent)) { (Shown(&row.agent_name)) } } @else { (Shown(&row.agent_name)) } } }
                                 td { (Shown(&row.user)) }
                                 td.number { (row.steps) }
                                 td { @if row.alerts > 0 { (row.alerts) " " (severity(&row.severity)) } }

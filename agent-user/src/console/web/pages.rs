@@ -26,7 +26,7 @@ pub(super) fn overview(overview: &Overview, alerts: &[AlertRow]) -> String {
                 div.sub { @if overview.alerts.total() == 0 { "none" } @for (name, count) in severities { @if count > 0 { (count) " " (severity(name)) " " } } } }
             div.card { span.big { (overview.coverage.blind.len()) } " blind spots" div.sub { a href="#coverage" { "what is not seen" } } }
         }
-        section #latest { h2 { "Latest alerts" } (alert_table(&alerts[..alerts.len().min(FEW)], "Latest alerts")) @if alerts.len() > FEW { p { a href="/alerts" { "All alerts" } } } }
+        section #latest { h2 { "Latest alerts" } (alert_table(&alerts[..alerts.len().min(FEW)], "Latest alerts", false)) @if alerts.len() > FEW { p { a href="/alerts" { "All alerts" } } } }
         section #minutes { h2 { "The last hour" } (minutes(&overview.minutes)) }
         section #agents { h2 { "Agents" } (agent_table(&overview.agents)) }
         div.columns {
@@ -130,7 +130,7 @@ fn coverage(coverage: &Coverage, recording: bool) -> Markup {
 pub(super) fn alerts(rows: &[AlertRow], recording: bool) -> String {
     let body = html! {
         (filter("alerts"))
-        section #list { (alert_table(rows, "Alerts")) }
+        section #list { (alert_table(rows, "Alerts", false)) }
         p.note { "The latest come first; the journal has all." }
     };
     page(Tab::Alerts, "Alerts", recording, &body)
@@ -248,7 +248,7 @@ fn judged(step: &StepRow) -> Markup {
 pub(super) fn workflows(rows: &[WorkflowRow], recording: bool) -> String {
     let body = html! {
         (filter("workflows"))
-        section #list { (workflow_table(rows, "Workflows")) }
+        section #list { (workflow_table(rows, "Workflows", false)) }
     };
     page(Tab::Workflows, "Workflows", recording, &body)
 }
@@ -267,7 +267,7 @@ pub(super) fn workflow(workflow: &WorkflowDetail, recording: bool) -> String {
                 dt { "Steps" } dd { (row.steps) @if row.steps > workflow.steps.len() as u64 { ", the first " (workflow.steps.len()) " are kept here" } }
             }
         }
-        @if !workflow.alerts.is_empty() { section #alerts { h2 { "Alerts" } (alert_table(&workflow.alerts, "Alerts of this workflow")) } }
+        @if !workflow.alerts.is_empty() { section #alerts { h2 { "Alerts" } (alert_table(&workflow.alerts, "Alerts of this workflow", false)) } }
         section #graph { h2 { "Graph" }
             p.note { "Down is time; a solid line leads from the cause, a dashed one from a weaker cause. A thick red border marks a violation, a dashed amber one a value that others could write." }
             div.scroll tabindex="0" role="region" aria-label="Graph of the workflow" { (Graph::of_workflow(workflow).svg(&format!("Workflow {}", row.id), true)) }
@@ -337,8 +337,8 @@ pub(super) fn agent(agent: &AgentDetail, recording: bool) -> String {
             @else { ul { @for scope in &agent.scopes { li { code { (Shown(&scope.scope)) } @if scope.used { " used" } @else { " no call needed it so far" } } } } p.note { "Judged by the words of scope and call." } }
         }
         div.columns { (uses("Models", &agent.models, 20)) (uses("Hosts", &agent.hosts, 20)) }
-        section #alerts { h2 { "Alerts" } (alert_table(&agent.alerts, "Alerts of this agent")) }
-        section #workflows { h2 { "Workflows" } (workflow_table(&agent.workflows, "Workflows of this agent")) }
+        section #alerts { h2 { "Alerts" } (alert_table(&agent.alerts, "Alerts of this agent", true)) }
+        section #workflows { h2 { "Workflows" } (workflow_table(&agent.workflows, "Workflows of this agent", true)) }
     };
     page(Tab::Agents, &format!("Agent {}", row.name), recording, &body)
 }
@@ -348,7 +348,7 @@ pub(super) fn rules(rows: &[RuleRow], recording: bool) -> String {
         (filter("rules"))
         section #list {
             div.scroll tabindex="0" role="region" aria-label="Rules" { table.rows {
-                thead { tr { th scope="col" { "Rule" } th scope="col" { "Severity" } th scope="col" { "Mode" } th.number scope="col" { "Hits" } th.number scope="col" { "Shadow" } th scope="col" { "Last" } th scope="col" { "Exceptions" } } }
+                thead { tr { th scope="col" { "Rule" } th scope="col" { "Severity" } th scope="col" { "Mode" } th.number scope="col" { "Hits" } th.number scope="col" { "Shadow" } th scope="col" { "Last" } th.number scope="col" { "Looked at" } th.number scope="col" { "Remembers" } th scope="col" { "Exceptions" } } }
                 tbody { @for rule in rows { tr {
                     td { strong { (Shown(&rule.title)) } div.sub { code { (Shown(&rule.id)) } " " (Shown(&rule.pack)) " " (rule.version) }
                         @if !rule.condition.is_empty() { details id=(format!("rule-{}", rule.id)) { summary { "Condition" } code.wrap { (Shown(&rule.condition)) } } } }
@@ -357,11 +357,13 @@ pub(super) fn rules(rows: &[RuleRow], recording: bool) -> String {
                     td.number { (rule.hits) }
                     td.number { (rule.shadow_hits) }
                     td.nowrap { @if rule.last > 0 { (clock(rule.last)) } }
+                    td.number { (rule.judged) @if rule.over_budget > 0 { " " span.severity.medium { "too dear" } } }
+                    td.number { (rule.keys) @if rule.evicted > 0 { " " span.severity.medium { "gave up " (rule.evicted) } } }
                     td { @for exception in &rule.exceptions { div { code { (Shown(&exception.fields)) } " " (Shown(&exception.why)) @if let Some(until) = exception.until { " " (until_text(until, exception.expired)) } @else { " no end" } } } }
                 } } }
             } }
         }
-        p.note { "Hits are counted while this console runs." }
+        p.note { "Hits are counted while this console runs. A rule costs what it looks at, steps that the index could not keep from it, and the keys that it remembers." }
     };
     page(Tab::Rules, "Rules", recording, &body)
 }
