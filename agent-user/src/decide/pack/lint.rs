@@ -3,8 +3,9 @@
 use std::fmt;
 
 use super::{Block, Mode, Pack, Rule};
+use crate::base::Value;
 use crate::base::limits::OBJECT_VIEWERS;
-use crate::decide::lang::{Expr, Function};
+use crate::decide::lang::{Comparison, Expr, Function, terms};
 
 /// Something to look at; it keeps no pack from loading.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,6 +78,9 @@ pub fn lint(pack: &Pack, today: i64) -> Vec<Warning> {
             }
         }
         for condition in rule.conditions() {
+            if let Some((one, other)) = contradiction(&condition.expression) {
+                say(rule.line, format!("{id} is never reached: `{one}` and `{other}` cannot both hold"));
+            }
             if let Some(field) = negated(&condition.expression, &condition.text) {
                 say(rule.line, format!("{id}: `!` over `{field}` never holds where the field is absent; add has({field})"));
             }
@@ -123,6 +127,36 @@ fn negated<'a>(expression: &'a Expr, text: &str) -> Option<&'a str> {
     expression.parts().into_iter().find_map(|part| negated(part, text))
 }
 
+/// Two terms of a conjunction that want one field to be two things: equal to, or among, values that have nothing in common.
+fn contradiction(expression: &Expr) -> Option<(&Expr, &Expr)> {
+    let wants = |term| wanted(term).map(|(field, values)| (term, field, values));
+    let wants: Vec<_> = terms(expression).into_iter().filter_map(wants).collect();
+    wants.iter().enumerate().find_map(|(position, (other, field, values))| {
+        let apart = |(_, earlier, among): &&(&Expr, &str, Vec<&Value>)| {
+            earlier == field && !values.iter().any(|value| among.contains(value))
+        };
+        wants[..position].iter().find(apart).map(|(one, ..)| (*one, *other))
+    })
+}
+
+/// The field that a term compares with literals, and those that it may be.
+fn wanted(term: &Expr) -> Option<(&str, Vec<&Value>)> {
+    fn literal(part: &Expr) -> Option<&Value> {
+        if let Expr::Literal(value) = part { Some(value) } else { None }
+    }
+    match term {
+        Expr::Compare(Comparison::Equal, one, other) => match (&**one, &**other) {
+            (Expr::Field(field), Expr::Literal(value)) | (Expr::Literal(value), Expr::Field(field)) => Some((field, vec![value])),
+            _ => None,
+        },
+        Expr::In(field, list) => match (&**field, &**list) {
+            (Expr::Field(field), Expr::List(items)) => Some((field, items.iter().map(literal).collect::<Option<_>>()?)),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
 fn scans_everything(expression: &Expr) -> bool {
     let whole = |part: &Expr| matches!(part, Expr::Call(Function::Text | Function::HasSecret | Function::HasPersonal, _));
     whole(expression) || expression.parts().into_iter().any(scans_everything)
@@ -132,4 +166,59 @@ fn narrowed(expression: &Expr) -> bool {
     let names =
         |part: &Expr| matches!(part, Expr::Field(name) if matches!(name.as_str(), "kind" | "effect" | "op" | "tool.name"));
     names(expression) || expression.parts().into_iter().any(narrowed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::pack::read;
+
+    /// The only warning about a rule with this condition, that lacks nothing else.
+    fn check(condition: &str, warning: Option<&str>) {
+        let text = format!(
+            r#"
+pack = {{ name = "p", version = "1.0.0", engine = ">=0.1" }}
+[[rule]]
+id = "p.r"
+title = "t"
+severity = "low"
+tags = ["api:API6"]
+when = '{condition}'
+why = "w"
+fix = "f"
+[[rule.test]]
+name = "one"
+events = [{{ kind = "tool.call" }}]
+alerts = 1
+[[rule.test]]
+name = "none"
+events = [{{ kind = "tool.call" }}]
+alerts = 0
+"#
+        );
+        let pack = read("p.toml", &text).unwrap_or_else(|faults| panic!("{condition}: {}", faults[0]));
+        let said: Vec<String> = lint(&pack, 0).into_iter().map(|warning| warning.reason).collect();
+        assert_eq!(said, Vec::from_iter(warning.map(|warning| format!("p.r{warning}"))), "{condition}");
+    }
+
+    #[test]
+    fn conditions_that_are_probably_not_meant() {
+        check(r#"kind == "tool.call" && effect == "money""#, None);
+        check(
+            r#"kind == "tool.call" && effect == "money" && kind == "api.request""#,
+            Some(r#" is never reached: `kind == "tool.call"` and `kind == "api.request"` cannot both hold"#),
+        );
+        check(
+            r#"kind in ["tool.call", "api.request"] && "mcp.request" == kind"#,
+            Some(r#" is never reached: `kind in ["tool.call", "api.request"]` and `"mcp.request" == kind` cannot both hold"#),
+        );
+        check(r#"kind in ["tool.call", "api.request"] && kind in ["api.request", "mcp.request"]"#, None);
+        check(r#"kind == "tool.call" || kind == "api.request""#, None);
+        check(r#"arg.amount == 1 && arg.amount == 1.0"#, None);
+        check(
+            r#"!(http.status == 200)"#,
+            Some(": `!` over `http.status` never holds where the field is absent; add has(http.status)"),
+        );
+        check(r#"text(arg).contains("x")"#, Some(" searches the whole text of every action; name a kind or an effect first"));
+    }
 }
