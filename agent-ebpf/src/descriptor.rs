@@ -46,6 +46,14 @@ fn pointer(from: u64, place: usize) -> Option<u64> {
     if value == 0 { None } else { Some(value) }
 }
 
+/// Where the arguments of the program lie that the current process runs, and where they end.
+#[inline(always)]
+pub(crate) fn arguments() -> Option<(u64, u64)> {
+    // SAFETY: the helper takes nothing.
+    let memory = pointer(unsafe { bpf_get_current_task() }, layout::TASK_MEMORY)?;
+    Some((pointer(memory, layout::ARGUMENTS_START)?, pointer(memory, layout::ARGUMENTS_END)?))
+}
+
 impl Descriptor {
     #[inline(always)]
     pub(crate) fn of(fd: i32) -> Option<Descriptor> {

@@ -1,13 +1,14 @@
 //! fork, exec and exit of every process: who is an agent is decided by the daemon, descent is inherited here.
 
-use agent_wire::{ARGV_BYTES, ARGV_COUNT, Argv, Fork, Header, NAME, Named, counter, kind, tracked};
+use agent_wire::{ARGV_BYTES, Argv, Fork, Header, NAME, Named, counter, kind, tracked};
 use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::generated::{
-    bpf_get_current_cgroup_id, bpf_get_current_uid_gid, bpf_probe_read_kernel_str, bpf_probe_read_user, bpf_probe_read_user_str,
+    bpf_get_current_cgroup_id, bpf_get_current_uid_gid, bpf_probe_read_kernel_str, bpf_probe_read_user,
 };
 use aya_ebpf::macros::tracepoint;
 use aya_ebpf::programs::TracePointContext;
 
+use crate::descriptor::arguments;
 use crate::maps::{RING, STDIO, TRACKED};
 use crate::plain::note_stdio;
 use crate::tls::wake;
@@ -45,6 +46,7 @@ pub fn process_exec(context: TracePointContext) -> u32 {
     // SAFETY: the offset is that of the event's format; the low half is the distance of the text from the record.
     let Ok(place) = (unsafe { context.read_at::<u32>(8) }) else { return 0 };
     note_stdio();
+    tell_arguments();
     let Some(mut entry) = RING.reserve::<Named>(0) else {
         count(counter::EVENTS_LOST, 1);
         return 0;
@@ -68,48 +70,37 @@ pub fn process_exec(context: TracePointContext) -> u32 {
     0
 }
 
-/// `syscalls:sys_enter_execve`: `argv` at 24; `execveat`: at 32. The arguments as the kernel is about to copy them.
-#[tracepoint]
-pub fn execve_enter(context: TracePointContext) -> u32 {
-    arguments(&context, 24)
-}
+/// `BPF_RB_NO_WAKEUP` (linux/bpf.h).
+const NO_WAKEUP: u64 = 1;
 
-#[tracepoint]
-pub fn execveat_enter(context: TracePointContext) -> u32 {
-    arguments(&context, 32)
-}
-
+/// The arguments as the kernel has just copied them for the new program: those that `execve` was given may lie in pages which nobody has
+/// touched since the fork, and cannot be read there.
 #[inline(always)]
-fn arguments(context: &TracePointContext, offset: usize) -> u32 {
-    // SAFETY: the offset is that of the event's format.
-    let Ok(argv) = (unsafe { context.read_at::<u64>(offset) }) else { return 0 };
+fn tell_arguments() {
+    let Some((start, end)) = arguments() else { return };
+    let length = end.saturating_sub(start);
     let Some(mut entry) = RING.reserve::<Argv>(0) else {
         count(counter::EVENTS_LOST, 1);
-        return 0;
+        return;
     };
-    let record = entry.as_mut_ptr();
-    let mut used = 0_usize;
-    for position in 0..ARGV_COUNT {
-        let mut text = 0_u64;
-        // SAFETY: reads one pointer; the helper checks the address.
-        let read = unsafe { bpf_probe_read_user((&raw mut text).cast(), 8, (argv + position as u64 * 8) as *const _) };
-        if read != 0 || text == 0 || used >= ARGV_BYTES - NAME {
-            break;
-        }
-        // SAFETY: `used` is below ARGV_BYTES - NAME, and the helper writes at most NAME bytes.
-        let length = unsafe {
-            let place = (&raw mut (*record).data).cast::<u8>().add(used & (ARGV_BYTES - 1));
-            bpf_probe_read_user_str(place.cast(), NAME as u32, text as *const _)
-        };
-        if length <= 0 {
-            break;
-        }
-        used += (length as usize) & (NAME * 2 - 1);
+    // Volatile, so that the comparison stays: the verifier must see it on the very value that the helper gets.
+    // SAFETY: reads a local.
+    let mut length = unsafe { core::ptr::read_volatile(&raw const length) } as u32;
+    if length > ARGV_BYTES as u32 {
+        length = ARGV_BYTES as u32;
     }
-    // SAFETY: the reservation is a whole `Argv`.
-    unsafe { (*record).header = header(kind::ARGV, 0, used as u32) };
-    entry.submit(wake());
-    0
+    let record = entry.as_mut_ptr();
+    // SAFETY: the reservation is a whole `Argv` and `length` is at most its data's.
+    let fault = unsafe {
+        (*record).header = header(kind::ARGV, 0, length);
+        bpf_probe_read_user((&raw mut (*record).data).cast(), length, start as *const _)
+    };
+    if fault != 0 {
+        entry.discard(0);
+        return;
+    }
+    // The record of the exec follows at once.
+    entry.submit(NO_WAKEUP);
 }
 
 /// `sched:sched_process_exit`.

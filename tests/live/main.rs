@@ -10,6 +10,7 @@ mod protocols;
 mod refusal;
 mod restart;
 mod risks;
+mod short;
 mod stacks;
 mod stdio;
 mod volume;

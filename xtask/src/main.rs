@@ -52,6 +52,12 @@ enum Verb {
     Receivers(receivers::Arguments),
     /// Play every risk live, harmful and honest, and write down what was told: the table in `rules/README.md`.
     Risks,
+    /// Processes that live for some milliseconds, each with one call, under process numbers that come again.
+    Short {
+        /// How many.
+        #[arg(default_value_t = 10_000)]
+        count: u32,
+    },
     /// Boot other kernels in emulated guests and watch real clients there.
     Vm(vm::Arguments),
     /// Fuzz the decoders.
@@ -71,6 +77,7 @@ fn main() -> ExitCode {
         Verb::Bench(arguments) => bench::run(&arguments),
         Verb::Receivers(arguments) => receivers::run(&arguments),
         Verb::Risks => test::risks(),
+        Verb::Short { count } => test::short(count),
         Verb::Vm(arguments) => vm::run(&arguments),
         Verb::Fuzz(arguments) => fuzz::run(&arguments),
         Verb::Dist(arguments) => dist::run(&arguments),

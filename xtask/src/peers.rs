@@ -118,6 +118,19 @@ pub fn prepare_stacks(all: bool) -> Result<()> {
     })
 }
 
+/// A program that makes many short processes of itself.
+pub fn prepare_short() -> Result<()> {
+    setup::need(&[("cc", "gcc")])?;
+    setup::install(&["libssl-dev", "libc6-dev"])?;
+    let source = sources().join("short/short.c");
+    once(&source, "short", |folder| {
+        fs::create_dir_all(folder)?;
+        let mut cc = sh::command("cc");
+        cc.args(["-O2", "-static", "-w", "-o"]).arg(folder.join("short")).arg(&source);
+        sh::run(cc.args(["-lssl", "-lcrypto"]))
+    })
+}
+
 /// The Go toolchain from PyPI.
 fn go(words: &[&str], output: &Path, source: &Path) -> Result<()> {
     let libraries = fs::read_dir(folder().join("stacks-venv/lib"))?.next().context("a Python environment has libraries")??;

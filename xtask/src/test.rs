@@ -151,6 +151,7 @@ fn live() -> Result<()> {
     peers::prepare_python()?;
     peers::prepare_node()?;
     peers::prepare_stacks(false)?;
+    peers::prepare_short()?;
     build::run()?;
     let _alone = sh::alone("a live test (`--no-live` leaves them out)")?;
     // One at a time: each test watches the whole host.
@@ -188,6 +189,17 @@ pub fn console_load() -> Result<()> {
 
 /// The live test that needs what [`peers::prepare_stacks`] downloads.
 const EVERY_STACK: &str = "every_stack";
+
+/// Processes that live for some milliseconds, as many as wanted.
+pub fn short(count: u32) -> Result<()> {
+    peers::prepare_python()?;
+    peers::prepare_short()?;
+    build::run()?;
+    let _alone = sh::alone("this test")?;
+    let mut tests = agent_tests();
+    tests.args(["--test", "live", "--", "--ignored", "--nocapture", "short_processes"]);
+    sh::check(tests.env("AGENTWARD_COUNT", count.to_string()))
+}
 
 fn stacks() -> Result<()> {
     setup::need(&[("npm", "npm")])?;

@@ -143,9 +143,8 @@ pub struct Named {
 }
 
 pub const ARGV_BYTES: usize = 4 << 10;
-pub const ARGV_COUNT: usize = 64;
 
-/// The arguments of an exec that is about to happen, each ended by NUL.
+/// The arguments of a program that starts, each ended by NUL.
 #[repr(C)]
 pub struct Argv {
     pub header: Header,
@@ -279,7 +278,12 @@ pub mod layout {
     pub const SOCKET_SOCK: usize = 8;
     /// `sock_common.skc_family`
     pub const SOCK_FAMILY: usize = 9;
-    pub const COUNT: usize = 10;
+    /// `task_struct.mm`
+    pub const TASK_MEMORY: usize = 10;
+    /// `mm_struct.arg_start`, `mm_struct.arg_end`
+    pub const ARGUMENTS_START: usize = 11;
+    pub const ARGUMENTS_END: usize = 12;
+    pub const COUNT: usize = 13;
 
     /// Structure and field of each place.
     pub const FIELDS: [(&str, &str); COUNT] = [
@@ -293,6 +297,9 @@ pub mod layout {
         ("inode", "i_ino"),
         ("socket", "sk"),
         ("sock_common", "skc_family"),
+        ("task_struct", "mm"),
+        ("mm_struct", "arg_start"),
+        ("mm_struct", "arg_end"),
     ];
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::facts::Facts;
+use super::facts::{Facts, Program};
 use super::halves::Halves;
 use crate::base::{ConnId, Sensitive, Timestamp};
 use crate::capture::ring::{Event, Object, What};
@@ -68,7 +68,7 @@ impl Events {
             What::Argv(argv) => {
                 self.argv.insert(pid, argv);
             }
-            What::Exec { exe, uid, .. } => self.exec(ts, pid, exe, uid, facts, out),
+            What::Exec { exe, uid, cgroup } => self.exec((ts, pid), exe, uid, cgroup, facts, out),
             What::Exit => self.exit(ts, pid, out),
             What::Chunk { object, dir, offset, fd, source, server, data } => {
                 if !source.is_tls() && !server {
@@ -146,8 +146,18 @@ impl Events {
         (!anywhere).then_some(peer)
     }
 
-    fn exec(&mut self, ts: Timestamp, pid: u32, exe: String, uid: u32, facts: &Facts, out: &mut Vec<Observation>) {
-        let program = facts.program(pid);
+    fn exec(
+        &mut self,
+        (ts, pid): (Timestamp, u32),
+        exe: String,
+        uid: u32,
+        cgroup: u64,
+        facts: &Facts,
+        out: &mut Vec<Observation>,
+    ) {
+        // The number may be another process's by now.
+        let same = |program: &Program| program.birth.is_some_and(|(_, start)| start <= ts.0);
+        let program = Some(facts.program(pid)).filter(same).unwrap_or_default();
         // From the fork that was seen, else from /proc.
         let (ppid, start) = self.born.get(&pid).copied().or(program.birth).unwrap_or((0, ts.0));
         let argv = self.argv.remove(&pid).unwrap_or_default();
@@ -159,7 +169,7 @@ impl Events {
             exe: program.exe.unwrap_or(exe).into(),
             argv: Sensitive::new(argv.into_iter().map(Arc::from).collect()),
             cwd: program.cwd.map(Arc::from),
-            cgroup: program.cgroup.map(Arc::from),
+            cgroup: program.cgroup.or_else(|| facts.group(cgroup)).map(Arc::from),
         };
         out.push(Observation { ts, what: Seen::Exec(exec) });
     }

@@ -7,7 +7,8 @@ use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use aya::maps::{HashMap as BpfHashMap, MapData};
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,7 @@ use crate::relay;
 enum Question {
     Everybody,
     Program(u32),
+    Group(u64),
     Addresses(u32, i32),
     Marked(u32),
     HasRing(u32),
@@ -34,6 +36,7 @@ enum Question {
 enum Answer {
     Everybody(Vec<Person>),
     Program(Program),
+    Group(Option<String>),
     Addresses(Option<Ends>),
     Yes(bool),
     Sockets(Vec<Tcp>),
@@ -84,11 +87,25 @@ pub struct Host {
     environment: Vec<String>,
     /// `FileState` of the kernel side, by file and process.
     files: Option<BpfHashMap<MapData, [u64; 2], [u64; 5]>>,
+    groups: Mutex<Groups>,
 }
+
+/// Control groups by number, and when they were last looked at.
+#[derive(Default)]
+struct Groups {
+    known: HashMap<u64, String>,
+    looked_at: Option<Instant>,
+}
+
+/// Control groups that are remembered by number. More than these are looked for, in vain, each time that one of them is met.
+const GROUPS: usize = 4096;
+
+/// Between two looks at all control groups: somebody may make new ones without end.
+const LOOK: Duration = Duration::from_millis(100);
 
 impl Host {
     pub(super) fn new(boot: u64, environment: Vec<String>, files: Option<BpfHashMap<MapData, [u64; 2], [u64; 5]>>) -> Host {
-        Host { boot, environment, files }
+        Host { boot, environment, files, groups: Mutex::default() }
     }
 
     /// Answers at the other end of `socket`, until that is closed or says what nobody of ours says.
@@ -112,6 +129,7 @@ impl Host {
                 cgroup: processes::cgroup(*pid).map(|path| path.to_string()),
                 birth: processes::parent_and_start(*pid, self.boot),
             }),
+            Question::Group(number) => Answer::Group(self.group(*number)),
             Question::Addresses(pid, fd) => Answer::Addresses(processes::addresses(*pid, *fd)),
             Question::Marked(pid) => Answer::Yes(processes::has_environment(*pid, &self.environment)),
             Question::HasRing(pid) => Answer::Yes(rings::has_ring(*pid)),
@@ -119,6 +137,15 @@ impl Host {
             Question::Passed(asked) => Answer::Passed(asked.iter().map(|counted| self.passed(*counted)).collect()),
             Question::Touched(pid) => Answer::Inodes(self.touched(*pid)),
         }
+    }
+
+    /// The path of a control group of the unified hierarchy by its number, for processes that are gone before they are looked at.
+    fn group(&self, number: u64) -> Option<String> {
+        let mut groups = self.groups.lock().ok()?;
+        if !groups.known.contains_key(&number) && groups.looked_at.is_none_or(|at| at.elapsed() >= LOOK) {
+            *groups = Groups { known: processes::groups().into_iter().take(GROUPS).collect(), looked_at: Some(Instant::now()) };
+        }
+        groups.known.get(&number).cloned()
     }
 
     /// What passed a TLS socket; `None` when the kernel forgot it.
@@ -165,6 +192,14 @@ impl Facts {
         match (self.0)(&Question::Program(pid)) {
             Some(Answer::Program(program)) => program,
             _ => Program::default(),
+        }
+    }
+
+    /// The path of a control group by its number.
+    pub(super) fn group(&self, number: u64) -> Option<String> {
+        match (self.0)(&Question::Group(number)) {
+            Some(Answer::Group(path)) => path,
+            _ => None,
         }
     }
 
@@ -269,6 +304,9 @@ mod tests {
             let program = facts.program(pid);
             assert_eq!(program.exe.as_deref(), Some(&*me.exe));
             assert_eq!(program.birth, me.ppid.zip(me.start));
+            let groups = crate::probes::processes::groups();
+            assert!(groups.first().is_none_or(|(number, path)| facts.group(*number).as_ref() == Some(path)));
+            assert_eq!(facts.group(0), None);
             assert!(facts.sockets(pid).iter().any(|socket| socket.fd == fd));
             let counted = Counted { pid, file: 1, generation: 1 };
             assert!(facts.passed(vec![counted]).is_empty() && facts.touched(pid).is_empty(), "no kernel side here");

@@ -98,8 +98,6 @@ const PROCESS_EVENTS: &[(&str, &str, &str)] = &[
     ("process_fork", "sched", "sched_process_fork"),
     ("process_exec", "sched", "sched_process_exec"),
     ("process_exit", "sched", "sched_process_exit"),
-    ("execve_enter", "syscalls", "sys_enter_execve"),
-    ("execveat_enter", "syscalls", "sys_enter_execveat"),
 ];
 
 /// Stands in for the others where only the cost of being called is measured.

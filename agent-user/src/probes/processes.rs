@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::base::Sensitive;
@@ -49,6 +50,26 @@ pub(super) fn cwd(pid: u32) -> Option<Arc<str>> {
 pub(super) fn cgroup(pid: u32) -> Option<Arc<str>> {
     let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
     text.lines().find_map(|line| line.strip_prefix("0::")).map(Arc::from)
+}
+
+/// Control groups of the unified hierarchy: number, that is the inode's, and path.
+pub(super) fn groups() -> Vec<(u64, String)> {
+    use std::os::unix::fs::MetadataExt;
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let Some(root) =
+        mounts.lines().find(|line| line.split(' ').nth(2) == Some("cgroup2")).and_then(|line| line.split(' ').nth(1))
+    else {
+        return Vec::new();
+    };
+    let (mut found, mut ahead) = (Vec::new(), vec![PathBuf::from(root)]);
+    while let Some(folder) = ahead.pop() {
+        let (Ok(metadata), Ok(entries)) = (fs::metadata(&folder), fs::read_dir(&folder)) else { continue };
+        let below = folder.strip_prefix(root).map(|below| below.to_string_lossy().into_owned()).unwrap_or_default();
+        found.push((metadata.ino(), format!("/{below}")));
+        let folders = entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        ahead.extend(folders.map(|entry| entry.path()));
+    }
+    found
 }
 
 fn uid(pid: u32) -> Option<u32> {
