@@ -495,13 +495,20 @@ struct Run {
 /// once a chunk.
 #[inline(always)]
 pub(crate) fn emit<const SLEEP: bool>(part: Part, buffer: u64, length: u64) {
+    if !admits(length) {
+        count(counter::HITS, 1);
+        return;
+    }
+    emit_admitted::<SLEEP>(part, buffer, length);
+}
+
+/// The same for a call, or a part of one, that there is room for.
+#[inline(always)]
+pub(crate) fn emit_admitted<const SLEEP: bool>(part: Part, buffer: u64, length: u64) {
     count(counter::HITS, 1);
     // SAFETY: reads a constant that the loader may change.
     let cap = u64::from(unsafe { core::ptr::read_volatile(&raw const CALL_BYTES) });
     let (wanted, truncated) = if length > cap { (cap, length - cap) } else { (length, 0) };
-    if !admits(wanted) {
-        return;
-    }
     let mut run = Run { part, buffer, wanted };
     let chunks = (wanted + LARGE as u64 - 1) / LARGE as u64;
     // SAFETY: the callback has the helper's signature and sees `run`, which outlives the call.
