@@ -4,7 +4,7 @@
 use agent_wire::{Account, counter, reader};
 use aya_ebpf::helpers::generated::bpf_ktime_get_boot_ns;
 
-use crate::maps::{ACCOUNTS, READER, RING};
+use crate::maps::{ACCOUNTS, AVAILABLE, READER, RING, SIZE};
 use crate::{count, tgid};
 
 /// The part of the ring that is kept for those who say little.
@@ -26,8 +26,6 @@ pub(crate) fn admits(length: u64) -> bool {
 
 #[inline(never)]
 fn has_room(length: u64) -> bool {
-    const AVAILABLE: u64 = 0;
-    const SIZE: u64 = 1;
     // SAFETY: one word that the reader replaces whole.
     let asked = READER.get_ptr(reader::ALLOWANCE).map_or(0, |word| unsafe { core::ptr::read_volatile(word) });
     let allowance = if asked > 0 {

@@ -8,6 +8,13 @@ use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, ProgramArray, Ring
 #[map]
 pub static RING: RingBuf = RingBuf::with_byte_size(16 << 20, 0);
 
+/// What [`RING`] is asked: bytes that wait in it, and its size (`BPF_RB_AVAIL_DATA`, `BPF_RB_RING_SIZE`, linux/bpf.h, as is the next).
+pub const AVAILABLE: u64 = 0;
+pub const SIZE: u64 = 1;
+
+/// `BPF_RB_NO_WAKEUP`.
+pub const NO_WAKEUP: u64 = 1;
+
 /// By CPU, so that no two fight for a line; added to atomically, because a program may be interrupted by another on its CPU.
 #[map]
 pub static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(counter::COUNT, 0);

@@ -9,7 +9,7 @@ use aya_ebpf::macros::tracepoint;
 use aya_ebpf::programs::TracePointContext;
 
 use crate::descriptor::arguments;
-use crate::maps::{RING, STDIO, TRACKED};
+use crate::maps::{NO_WAKEUP, RING, STDIO, TRACKED};
 use crate::plain::note_stdio;
 use crate::tls::wake;
 use crate::{count, header, tgid};
@@ -69,9 +69,6 @@ pub fn process_exec(context: TracePointContext) -> u32 {
     entry.submit(if known { 0 } else { wake() });
     0
 }
-
-/// `BPF_RB_NO_WAKEUP` (linux/bpf.h).
-const NO_WAKEUP: u64 = 1;
 
 /// The arguments as the kernel has just copied them for the new program: those that `execve` was given may lie in pages which nobody has
 /// touched since the fork, and cannot be read there.

@@ -15,8 +15,8 @@ use aya_ebpf::programs::{ProbeContext, RetProbeContext, TracePointContext};
 
 use crate::budget::admits;
 use crate::maps::{
-    CLOSED, CONNECTIONS, ConnectionKey, ConnectionState, INSIDE, Inside, NOWHERE, Part, READER, RING, Read, SPENT, Syscall,
-    TLS_SOCKETS, TRACKED, UNJUDGED,
+    AVAILABLE, CLOSED, CONNECTIONS, ConnectionKey, ConnectionState, INSIDE, Inside, NO_WAKEUP, NOWHERE, Part, READER, RING, Read,
+    SIZE, SPENT, Syscall, TLS_SOCKETS, TRACKED, UNJUDGED,
 };
 use crate::{count, count_filtered, header, tgid, verdict};
 
@@ -590,11 +590,8 @@ fn chunk<const N: usize, const SLEEP: bool>(part: &Part, buffer: u64, at: u64, l
 /// interrupt, and one that is behind needs none.
 #[inline(always)]
 pub(crate) fn wake() -> u64 {
-    const NO_WAKEUP: u64 = 1;
     const FORCE_WAKEUP: u64 = 2;
     const WAITING: u64 = 256 << 10;
-    const AVAILABLE: u64 = 0;
-    const SIZE: u64 = 1;
     let Some(sleeps) = READER.get_ptr_mut(reader::SLEEPS) else { return NO_WAKEUP };
     // SAFETY: one word that is only read or replaced whole; two that see it set wake twice, which harms nothing.
     unsafe {
