@@ -27,8 +27,10 @@ impl Drain {
     pub(super) fn open(ring: OwnedFd, reader: &OwnedFd) -> Result<Drain, StartError> {
         let refused = |error: aya::maps::MapError| StartError::refused("read its ring", &error);
         let ring = MapData::from_fd(ring).and_then(Map::from_map_data).and_then(RingBuf::try_from).map_err(refused)?;
-        let reader = Words::map(reader).map_err(|error| StartError::refused("share memory with its programs", &error))?;
-        Ok(Drain { ring, reader })
+        let words = Words::map(reader).map_err(|error| StartError::refused("share memory with its programs", &error))?;
+        // A reader that died while it was late left an allowance behind, which nobody else would take back.
+        words.store(reader::ALLOWANCE, 0);
+        Ok(Drain { ring, reader: words })
     }
 
     /// The next record. Its room is free again when it is dropped.
