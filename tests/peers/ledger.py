@@ -30,16 +30,22 @@ LOOKS = 5
 
 
 def client_of(port, server_port):
-    """Process, and its program, that holds the client end of a loopback connection; None when it is gone."""
+    """Process, and its program, that holds the client end of a loopback connection; None when it is gone.
+
+    A process that only looks at the socket (a watcher asks the kernel for a copy of the descriptor) holds it, too, for a
+    moment. So where several hold it, they are looked for again; parents come first where they share it for good.
+    """
+    holders = []
     for _ in range(LOOKS):
         inode = _socket(port, server_port)
-        holder = inode and _holder(f"socket:[{inode}]")
-        if holder:
-            return holder
-    return None
+        holders = (inode and _holders(f"socket:[{inode}]")) or holders
+        if len(holders) == 1:
+            break
+    return holders[0] if holders else None
 
 
-def _holder(link):
+def _holders(link):
+    holders = []
     for pid in filter(str.isdigit, os.listdir("/proc")):
         if int(pid) == os.getpid():
             continue
@@ -50,11 +56,12 @@ def _holder(link):
         for fd in fds:
             try:
                 if os.readlink(f"/proc/{pid}/fd/{fd}") == link:
-                    return {"pid": int(pid), "exe": os.readlink(f"/proc/{pid}/exe")}
+                    holders.append({"pid": int(pid), "exe": os.readlink(f"/proc/{pid}/exe")})
+                    break
             except OSError:
                 # Closed meanwhile; the others are still there.
                 continue
-    return None
+    return holders
 
 
 def _socket(port, server_port):
