@@ -180,7 +180,7 @@ enum Cell {
     Steps(Box<[Option<chain::Seen>]>),
     /// When the earlier step was seen.
     Earlier(VecDeque<Timestamp>),
-    Object(owned::Object),
+    Object(Box<owned::Object>),
     Prints(Box<flow::Prints>),
     Baseline(Box<drift::Baseline>),
     Sighting(seen::Sighting),

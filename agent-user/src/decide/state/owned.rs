@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 use super::parts::Parts;
 use super::{Cell, Memory, Moment, Verdict, since, told};
 use crate::base::limits::OBJECT_VIEWERS;
 use crate::base::{Timestamp, Value};
+use crate::decide::lang::Fact;
 use crate::decide::pack::{Keys, Rule, Source, Target};
 use crate::decide::ruleset::RuleSet;
 
@@ -21,12 +23,13 @@ pub(super) struct Owned<'a> {
     pub(super) learn: Duration,
 }
 
-/// What is known of all objects with one id.
+/// What is known of all objects with one id. Mostly that is one owner and one viewer, which lie here and nowhere else: each look at other
+/// memory costs more than the rest of what is done with an object.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Object {
-    owners: Vec<Owner>,
+    owners: SmallVec<[Owner; 1]>,
     /// To whom it was shown, by their prints, and when.
-    shown: Vec<(u64, Timestamp)>,
+    shown: SmallVec<[(u64, Timestamp); 1]>,
     /// It was shown to more than [`OBJECT_VIEWERS`] users: it is nobody's secret.
     public: bool,
 }
@@ -36,6 +39,8 @@ struct Owner {
     /// Print of the object's type.
     kind: u64,
     at: Timestamp,
+    /// Of the name, which is read only to tell it.
+    print: u64,
     name: Arc<str>,
 }
 
@@ -43,24 +48,30 @@ struct Owner {
 const KINDS: usize = 16;
 
 impl Object {
-    fn owner(&self, kind: u64, fresh: Timestamp) -> Option<&Arc<str>> {
-        self.owners.iter().find(|owner| owner.kind == kind && owner.at >= fresh).map(|owner| &owner.name)
+    fn owner(&self, kind: u64, fresh: Timestamp) -> Option<&Owner> {
+        self.owners.iter().find(|owner| owner.kind == kind && owner.at >= fresh)
     }
 
-    fn owned(&mut self, kind: u64, at: Timestamp, name: &str) {
+    /// It still belongs to whom it belonged.
+    fn still_owned(&mut self, kind: u64, at: Timestamp) {
+        if let Some(owner) = self.owners.iter_mut().find(|owner| owner.kind == kind) {
+            owner.at = at;
+        }
+    }
+
+    fn owned(&mut self, kind: u64, at: Timestamp, name: &str, print: u64) {
         match self.owners.iter_mut().find(|owner| owner.kind == kind) {
             Some(owner) => {
                 owner.at = at;
-                if *owner.name != *name {
-                    owner.name = name.into();
+                if owner.print != print {
+                    (owner.print, owner.name) = (print, name.into());
                 }
             }
             None => {
                 if self.owners.len() >= KINDS {
                     self.owners.remove(0);
                 }
-                self.owners.reserve_exact(1);
-                self.owners.push(Owner { kind, at, name: name.into() });
+                self.owners.push(Owner { kind, at, print, name: name.into() });
             }
         }
     }
@@ -82,11 +93,8 @@ impl Object {
         }
         if self.shown.len() >= OBJECT_VIEWERS {
             self.public = true;
-            self.shown = Vec::new();
+            self.shown = SmallVec::new();
             return;
-        }
-        if self.shown.len() < 2 {
-            self.shown.reserve_exact(1);
         }
         self.shown.push((who, now));
     }
@@ -122,24 +130,29 @@ impl Memory {
     pub(super) fn owned(&mut self, parts: &Owned<'_>, rule: &Rule, moment: &Moment<'_>, set: &RuleSet) -> Verdict {
         let mut verdict = None;
         let mut asked = None;
-        let status = moment.event.field("status").and_then(Value::as_i64).unwrap_or(200);
+        let status = moment.event.get("status").and_then(Value::as_i64).unwrap_or(200);
         let served = moment.complete && (200..300).contains(&status);
         let waits = rule.when.as_ref().is_some_and(|when| when.reads_answer);
         let asks = rule.when.as_ref().map_or(moment.first, |when| moment.holds(when, set));
         // The answer says whose it is, and nobody knew before.
         let says =
             !moment.first && !waits && served && rule.when.as_ref().is_none_or(|when| moment.judge(when, set).truth == Ok(true));
-        let object = moment.event.field("object");
+        let object = moment.event.get("object");
         let of_object = |name: &str| object.and_then(|object| object.get(name)).and_then(|value| told(value.into()));
         let kind = object.and_then(|object| object.get("type")).and_then(Value::as_str);
         let who = moment.only(parts.by);
         let viewer = moment.print_of(who);
+        let user = told(who).zip(viewer).map(|(name, viewer)| User {
+            print: if matches!(who, Fact::Text(_)) { viewer } else { print(moment, &name) },
+            name,
+            viewer,
+        });
         if (asks || says)
             && let Some(kind) = kind.filter(|found| parts.kind == "*" || *found == parts.kind)
-            && let (Some(id), Some(who), Some(viewer)) = (of_object("id"), told(who), viewer)
+            && let (Some(id), Some(user)) = (of_object("id"), &user)
         {
             let fresh = since(moment, parts.learn);
-            let named = print(moment, kind);
+            let named = type_print(kind);
             let key = place(moment, &id);
             let at = self.keys.get_index_of(&key);
             at.into_iter().for_each(|at| self.keys[at].used = true);
@@ -147,32 +160,42 @@ impl Memory {
                 Some(Cell::Object(object)) => Some(object),
                 _ => None,
             };
-            let seen = known.is_some_and(|object| object.is_shown(viewer, fresh));
-            let owner: Option<Arc<str>> = match known.and_then(|object| object.owner(named, fresh)) {
+            let seen = known.is_some_and(|object| object.is_shown(user.viewer, fresh));
+            let remembered = known.and_then(|object| object.owner(named, fresh));
+            let announced = match remembered {
+                Some(_) => None,
+                None => of_object(if parts.by_tenant() { "tenant" } else { "owner" }),
+            };
+            // Whether it has an owner, and who that is if not the one who asks.
+            let owner: Option<Option<Arc<str>>> = match (remembered, &announced) {
                 // It was judged by this when it was asked for.
-                Some(owner) => Some(owner.clone()).filter(|_| !says),
-                None => of_object(if parts.by_tenant() { "tenant" } else { "owner" }).map(Arc::from),
+                (Some(_), _) if says => None,
+                (Some(owner), _) => Some((owner.print != user.print).then(|| owner.name.clone())),
+                (None, Some(name)) => Some((*name != user.name).then(|| Arc::from(&**name))),
+                (None, None) => None,
             };
             if asks
-                && let Some(owner) = &owner
-                && let Cell::Object(object) = self.cell_at(at, key, rule.max_keys, || Cell::Object(Object::default()))
+                && owner.is_some()
+                && let Cell::Object(object) = self.cell_at(at, key, rule.max_keys, || Cell::Object(Box::default()))
             {
-                object.owned(named, moment.now, owner);
-            }
-            asked = Some(Asked { kind, named, id: id.clone(), key, at });
-            verdict = match owner {
-                Some(owner) if *owner != *who => {
-                    Some(Value::map([("grade", Value::text("owner_conflict")), ("owner", Value::Text(owner))]))
+                match &announced {
+                    Some(name) => object.owned(named, moment.now, name, owner_print(moment, Some(user), name)),
+                    None => object.still_owned(named, moment.now),
                 }
-                Some(_) => None,
-                None if asks && parts.unknown && !seen && !prompted(moment, &id) => {
+            }
+            let prompted = || prompted(moment, &id);
+            verdict = match owner {
+                Some(Some(owner)) => Some(Value::map([("grade", Value::text("owner_conflict")), ("owner", Value::Text(owner))])),
+                Some(None) => None,
+                None if asks && parts.unknown && !seen && !prompted() => {
                     Some(Value::map([("grade", Value::text("never_shown"))]))
                 }
                 None => None,
             };
+            asked = Some(Asked { kind, named, id, key, at });
         }
         if served {
-            self.learn(parts, viewer, asked.as_ref(), rule.max_keys, moment, set);
+            self.learn(parts, viewer, user.as_ref(), asked.as_ref(), rule.max_keys, moment, set);
         }
         verdict
     }
@@ -181,6 +204,7 @@ impl Memory {
         &mut self,
         parts: &Owned<'_>,
         viewer: Option<u64>,
+        user: Option<&User<'_>>,
         asked: Option<&Asked<'_>>,
         most: usize,
         moment: &Moment<'_>,
@@ -191,7 +215,7 @@ impl Memory {
             Some(asked) => asked.kind,
             None => moment.event.text("object", Some("type")).unwrap_or(parts.kind),
         };
-        let named_print = || asked.map_or_else(|| print(moment, named), |asked| asked.named);
+        let named_print = || asked.map_or_else(|| type_print(named), |asked| asked.named);
         let fresh = since(moment, parts.learn);
         let mut learn = |kind: u64, id: &str, owner: Option<&str>| {
             // Mostly the object that was asked for.
@@ -199,9 +223,9 @@ impl Memory {
                 Some(asked) => (asked.key, asked.at),
                 None => (place(moment, id), None),
             };
-            let Cell::Object(object) = self.cell_at(at, key, most, || Cell::Object(Object::default())) else { return };
+            let Cell::Object(object) = self.cell_at(at, key, most, || Cell::Object(Box::default())) else { return };
             if let Some(owner) = owner {
-                object.owned(kind, moment.now, owner);
+                object.owned(kind, moment.now, owner, owner_print(moment, user, owner));
             }
             if let Some(viewer) = viewer {
                 object.show(viewer, moment.now, fresh);
@@ -213,7 +237,7 @@ impl Memory {
                 let all = |name: &str| returns.get(name).map(|target| targets(result, target)).unwrap_or_default();
                 let owners = all(if parts.by_tenant() { "tenant" } else { "owner" });
                 let kind = match returns.get("type").map(|target| &target.source) {
-                    Some(Source::Word(word)) => print(moment, word),
+                    Some(Source::Word(word)) => type_print(word),
                     _ => named_print(),
                 };
                 let ids = all("id").into_iter().enumerate();
@@ -240,8 +264,30 @@ struct Asked<'a> {
     at: Option<usize>,
 }
 
-fn print(moment: &Moment<'_>, kind: &str) -> u64 {
-    moment.hash.print(kind.as_bytes())
+/// Who asks.
+struct User<'a> {
+    name: Cow<'a, str>,
+    /// Print of the name, as owners have one.
+    print: u64,
+    /// Print of the fact, which tells a number from a text.
+    viewer: u64,
+}
+
+/// FNV-1a, 64 bits. Types are words of a vocabulary, nobody's secret, and who chooses the word needs no second one with its print: no key.
+fn type_print(kind: &str) -> u64 {
+    kind.bytes().fold(0xcbf2_9ce4_8422_2325, |print, byte| (print ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// Of an owner's name.
+fn print(moment: &Moment<'_>, name: &str) -> u64 {
+    let mut parts = Parts::new(moment.hash);
+    parts.text(name);
+    parts.print()
+}
+
+/// Mostly it is whoever asks, whose print is known.
+fn owner_print(moment: &Moment<'_>, user: Option<&User<'_>>, owner: &str) -> u64 {
+    user.filter(|user| user.name == owner).map_or_else(|| print(moment, owner), |user| user.print)
 }
 
 fn place(moment: &Moment<'_>, id: &str) -> u128 {
