@@ -13,6 +13,12 @@ impl Timestamp {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 
+    /// Before `other` by more than records of two CPUs may arrive swapped: it happened earlier, and was told later.
+    pub fn is_before(self, other: Timestamp) -> bool {
+        const SWAPPED: Duration = Duration::from_millis(50);
+        other.since(self) > SWAPPED
+    }
+
     /// Saturates at the end of time, so a hostile timestamp cannot overflow a window.
     pub fn plus(self, span: Duration) -> Timestamp {
         Timestamp(self.0.saturating_add(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)))

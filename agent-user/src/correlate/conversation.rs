@@ -1,5 +1,6 @@
 //! Conversations: which one a model request continues, and what the model decided in it.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -23,6 +24,17 @@ pub(super) struct Decision {
     pub(super) answered: bool,
     /// Effects that followed from it.
     pub(super) effects: Vec<ActionId>,
+}
+
+/// Effects kept of one decision: a loop that writes files has no end.
+const EFFECTS: usize = 64;
+
+impl Decision {
+    pub(super) fn brought_about(&mut self, effect: ActionId) {
+        if self.effects.len() < EFFECTS {
+            self.effects.push(effect);
+        }
+    }
 }
 
 /// One line of messages with a model.
@@ -111,7 +123,7 @@ impl Conversation {
     }
 
     /// The decision that an effect follows from, with the reason and how sure that is.
-    pub(super) fn cause_of(&self, effect: &Sought<'_>) -> Option<(usize, Cause)> {
+    pub(super) fn cause_of(&self, effect: &Sought<'_>) -> Option<Fit> {
         let Sought { action, text, place, command, own, op } = effect;
         let open: Vec<usize> = (0..self.decisions.len()).filter(|at| self.is_open(*at, action)).collect();
         let scored = open.iter().map(|at| {
@@ -124,7 +136,9 @@ impl Conversation {
             let same_name = !own.is_empty() && decision.words.ends_with(own);
             let similar = decision.words.iter().filter(|word| op.iter().any(|other| alike(word, other))).count();
             let (why, confidence) = match (same_name, shared, similar) {
-                (true, 1.., _) => ("same_arguments", 0.99),
+                (true, 1.., _) if shared == decision.values.len() => ("same_arguments", 0.99),
+                // Other conversations may call the same tool with some of the same values.
+                (true, 1.., _) => ("same_arguments", 0.92),
                 (true, 0, _) => ("same_tool", 0.9),
                 (false, 2.., _) => ("same_arguments", 0.95),
                 (false, 1, 1..) => ("same_arguments", 0.95),
@@ -133,24 +147,40 @@ impl Conversation {
                 (false, 0, 0) if open.len() == 1 => ("time_window", 0.6),
                 (false, 0, 0) => ("time_window", 0.4),
             };
-            (*at, Cause { action: decision.action, why, confidence })
+            let cause = Cause { action: decision.action, why, confidence };
+            Fit { at: *at, cause, shared, fresh: decision.effects.is_empty(), since: decision.at }
         });
-        // Of equals the first that has no effect yet, else the latest.
-        scored.max_by(|(one, a), (other, b)| {
-            let fresh = |at: &usize| self.decisions[*at].effects.is_empty();
-            a.confidence.total_cmp(&b.confidence).then(fresh(one).cmp(&fresh(other))).then(if fresh(one) {
-                other.cmp(one)
-            } else {
-                one.cmp(other)
-            })
-        })
+        scored.max_by(Fit::order)
     }
 
     /// A decision has effects until its result was sent back, and for a while after it was made.
     fn is_open(&self, at: usize, action: &Action) -> bool {
         const LONGEST: std::time::Duration = std::time::Duration::from_secs(600);
         let decision = &self.decisions[at];
-        !decision.answered && action.time.since(decision.at) < LONGEST && action.id != decision.action
+        let age = action.time.since(decision.at);
+        !decision.answered && age < LONGEST && !action.time.is_before(decision.at) && action.id != decision.action
+    }
+}
+
+/// How well a decision explains an effect.
+pub(super) struct Fit {
+    /// Its place among the conversation's decisions.
+    pub(super) at: usize,
+    pub(super) cause: Cause,
+    /// Values of its arguments that the effect says, too.
+    shared: usize,
+    /// It had no effect yet.
+    fresh: bool,
+    since: Timestamp,
+}
+
+impl Fit {
+    /// The better one is greater; of equals the first that has no effect yet, else the latest.
+    pub(super) fn order(&self, other: &Fit) -> Ordering {
+        let by_time = (self.since, self.at).cmp(&(other.since, other.at));
+        let by_age = if self.fresh { by_time.reverse() } else { by_time };
+        let by_reason = self.cause.confidence.total_cmp(&other.cause.confidence).then(self.shared.cmp(&other.shared));
+        by_reason.then(self.fresh.cmp(&other.fresh)).then(by_age)
     }
 }
 

@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use super::conversation::Sought;
+use super::conversation::{Fit, Sought};
+use super::ends::Going;
 use super::index::ConversationId;
 use super::stage::{Correlate, Started, nothing};
 use super::{Cause, Correlated, Step, WorkflowId};
@@ -21,13 +22,21 @@ struct Candidate {
     declared: bool,
 }
 
+impl Candidate {
+    /// A decision reached the process in this request, of which it is known so surely that the process works on it.
+    fn came_through(&mut self, request: &Going, why: &'static str, sure: f32) {
+        self.workflow = request.workflow;
+        self.cause = Cause { action: request.action, why, confidence: self.cause.confidence.max(sure) };
+    }
+}
+
 impl Correlate {
     /// What a process did: the decision that brought it about, the call or request it works on, or nothing that was announced.
     pub(super) fn effect(&mut self, action: Box<Action>, completed: bool) -> Step {
         if action.inbound {
             return self.came_in(action, completed);
         }
-        let agent = self.agent_of(action.process);
+        let agent = self.agent_when(action.process, action.time);
         let candidates = self.candidates(agent, &action);
         let best =
             candidates.into_iter().reduce(|best, next| if next.cause.confidence > best.cause.confidence { next } else { best });
@@ -47,8 +56,11 @@ impl Correlate {
                 if let Some((id, at)) = best.decision {
                     influence = self.judge(id, at, &action);
                     conversation = Some(id);
-                    if let Some(known) = self.conversations.get_mut(&id) {
-                        known.decisions[at].effects.push(action.id);
+                    // What came of it through a call is an effect of that call.
+                    if let Some(known) = self.conversations.get_mut(&id)
+                        && known.decisions[at].action == best.cause.action
+                    {
+                        known.decisions[at].brought_about(action.id);
                     }
                 }
                 causes.push(best.cause);
@@ -77,7 +89,8 @@ impl Correlate {
         let other = self.ends.other_end(&action, &self.hash).filter(|other| self.workflows.contains_key(&other.workflow));
         if other.is_none()
             && action.mcp.is_some()
-            && let Some(agent) = self.agent_of(action.process).filter(|agent| *agent != action.process)
+            && Correlate::is_effect(&action)
+            && let Some(agent) = self.agent_when(action.process, action.time).filter(|agent| *agent != action.process)
         {
             return self.asked_of_server(agent, action, completed);
         }
@@ -95,7 +108,7 @@ impl Correlate {
         if let Some(Candidate { workflow, cause, decision: Some((id, at)), .. }) = self.decided(agent, &action) {
             let influence = self.judge(id, at, &action);
             if let Some(known) = self.conversations.get_mut(&id) {
-                known.decisions[at].effects.push(action.id);
+                known.decisions[at].brought_about(action.id);
             }
             return self.step(action, workflow, Some(id), vec![cause], Some(true), influence, completed);
         }
@@ -112,51 +125,70 @@ impl Correlate {
     fn candidates(&mut self, agent: Option<ProcessKey>, action: &Action) -> Vec<Candidate> {
         let mut found = Vec::new();
         let line = self.tree.line(action.process.pid);
-        if let Some(decision) = agent.and_then(|agent| self.decided(agent, action)) {
-            found.push(decision);
-        }
+        let mut decided = agent.and_then(|agent| self.decided(agent, action));
+        let reached = decided.as_ref().map(|decided| self.brought_about(decided)).unwrap_or_default();
         // The process, or one above it, serves a request.
+        let mut asked = None;
         let said = super::ends::word_prints(&action.arg.expose_content().to_json(), &self.hash);
         for (depth, pid) in line.iter().enumerate() {
             let key = if depth == 0 { Some(action.process) } else { self.tree.get(ProcessKey { pid: *pid, start: 0 }).key };
             let Some(key) = key else { continue };
             if let Some((going, confidence)) = self.ends.serving(key, action.identity.traceparent.as_deref(), &said) {
                 // An agent decides for itself: the model's words tell more than the request that it serves.
-                let confidence = if self.agents.contains(&key) { confidence.min(0.55) } else { confidence + 0.03 };
+                let confidence = if self.agents.contains_key(&key) { confidence.min(0.55) } else { confidence + 0.03 };
                 found.push(Candidate {
                     workflow: going.workflow,
                     cause: Cause { action: going.action, why: "serving_request", confidence },
                     decision: None,
                     declared: true,
                 });
+                asked = Some(going.at);
+                // What the agent's model decided came to a server in a request.
+                if agent != Some(key)
+                    && let Some(decided) = &mut decided
+                    && let Some(through) = self.ends.serving_one_of(key, &reached)
+                {
+                    let sure = if through.action == going.action { confidence } else { 0.0 };
+                    decided.came_through(through, "serving_request", sure);
+                }
                 break;
             }
         }
-        let Some(agent) = agent.filter(|agent| *agent != action.process) else { return self.started(&line, None, found) };
+        let Some(agent) = agent.filter(|agent| *agent != action.process) else {
+            found.splice(0..0, decided);
+            return self.started(&line, asked, found);
+        };
         // A server that the agent started before it called: the call that is open now.
         let child = line.iter().take_while(|pid| **pid != agent.pid).last().copied();
         let since = child.and_then(|pid| self.started_for.get(&pid)).map(|started| started.at);
         let calls: Vec<_> =
             self.ends.waiting(agent).iter().filter(|going| going.mcp && since.is_none_or(|at| at <= going.at)).collect();
         let single = calls.len() == 1;
-        let newest = calls.last().map(|call| call.at);
+        let newest = calls.last().map(|call| call.at).max(asked);
         if let Some(call) = calls.last().filter(|_| action.mcp.is_none()) {
+            let confidence = if single { 0.92 } else { 0.5 };
             found.push(Candidate {
                 workflow: call.workflow,
-                cause: Cause { action: call.action, why: "mcp_server", confidence: if single { 0.92 } else { 0.5 } },
+                cause: Cause { action: call.action, why: "mcp_server", confidence },
                 decision: None,
                 declared: true,
             });
+            if let Some(decided) = decided.as_mut().filter(|decided| decided.cause.why != "serving_request")
+                && let Some(through) = calls.iter().find(|call| reached.contains(&call.action))
+            {
+                decided.came_through(through, "mcp_server", if through.action == call.action { confidence } else { 0.0 });
+            }
         }
+        found.splice(0..0, decided);
         self.started(&line, newest, found)
     }
 
     /// A process that was started for something works on it.
-    fn started(&self, line: &[u32], call: Option<Timestamp>, mut found: Vec<Candidate>) -> Vec<Candidate> {
+    fn started(&self, line: &[u32], asked: Option<Timestamp>, mut found: Vec<Candidate>) -> Vec<Candidate> {
         let started = line.iter().find_map(|pid| self.started_for.get(pid)).copied();
         if let Some(started) = started.filter(|started| self.workflows.contains_key(&started.workflow)) {
-            // A server that runs since before the call works on the call, not on what it was started for.
-            let older = call.is_some_and(|call| started.at < call);
+            // A server that runs since before the request works on the request, not on what it was started for.
+            let older = asked.is_some_and(|asked| started.at < asked);
             found.push(Candidate {
                 workflow: started.workflow,
                 cause: Cause { action: started.exec, why: "child_process", confidence: if older { 0.45 } else { 0.96 } },
@@ -165,6 +197,13 @@ impl Correlate {
             });
         }
         found
+    }
+
+    /// The decision's action, and the effects that followed from it.
+    fn brought_about(&self, decided: &Candidate) -> Vec<ActionId> {
+        let decision = decided.decision.and_then(|(id, at)| self.conversations.get(&id)?.decisions.get(at));
+        let effects = decision.map_or(&[][..], |decision| &decision.effects);
+        [&[decided.cause.action], effects].concat()
     }
 
     /// The decision of the agent's model that fits best.
@@ -177,14 +216,11 @@ impl Correlate {
         let effect = Sought::new(action);
         let found = busy.iter().rev().take(LOOKED_AT).filter_map(|id| {
             let conversation = self.conversations.get(id)?;
-            let (at, cause) = conversation.cause_of(&effect)?;
-            Some((conversation.decisions[at].at, *id, at, cause, conversation.workflow))
+            Some((conversation.cause_of(&effect)?, *id, conversation.workflow))
         });
         let mut several = 0;
-        let best = found
-            .inspect(|_| several += 1)
-            .max_by(|one, other| one.3.confidence.total_cmp(&other.3.confidence).then(one.0.cmp(&other.0)))?;
-        let (_, id, at, mut cause, workflow) = best;
+        let (Fit { at, mut cause, .. }, id, workflow) =
+            found.inspect(|_| several += 1).max_by(|(one, ..), (other, ..)| one.order(other))?;
         if several > 1 && cause.why == "time_window" {
             cause.confidence = cause.confidence.min(0.3);
         }
@@ -208,7 +244,7 @@ impl Correlate {
     /// A program started by an agent or what it started is an effect.
     fn exec(&mut self, ts: Timestamp, process: ProcessKey, parent: Option<ProcessKey>, exec: &Exec, out: &mut Vec<Correlated>) {
         let proc = self.tree.exec(process, parent.map(|parent| parent.pid), exec);
-        let descends = self.agent_of(process).is_some_and(|agent| agent != process);
+        let descends = self.agent_when(process, ts).is_some_and(|agent| agent != process);
         if !descends {
             return;
         }
@@ -228,7 +264,7 @@ impl Correlate {
     }
 
     fn file(&mut self, ts: Timestamp, process: ProcessKey, file: FileEffect, out: &mut Vec<Correlated>) {
-        if self.agent_of(process).is_none() {
+        if self.agent_when(process, ts).is_none() {
             return;
         }
         let op = match file.op {

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::WorkflowId;
+use super::{Step, WorkflowId};
 use crate::base::limits::OPEN_ACTIONS;
 use crate::base::{ActionId, KeyedHash, ProcessKey, Timestamp};
 use crate::understand::Action;
@@ -15,6 +15,8 @@ use crate::understand::Action;
 #[derive(Clone, Debug)]
 pub(super) struct Going {
     pub(super) action: ActionId,
+    /// What brought it about: a decision, or the other end.
+    pub(super) from: Option<ActionId>,
     pub(super) workflow: WorkflowId,
     pub(super) process: ProcessKey,
     pub(super) at: Timestamp,
@@ -45,13 +47,15 @@ pub(super) struct OtherEnd {
 }
 
 impl Ends {
-    pub(super) fn opened(&mut self, action: &Action, workflow: WorkflowId, hash: &KeyedHash) {
+    pub(super) fn opened(&mut self, step: &Step, hash: &KeyedHash) {
         if self.count >= OPEN_ACTIONS {
             return;
         }
+        let action = &*step.action;
         let going = Going {
             action: action.id,
-            workflow,
+            from: step.causes.first().map(|cause| cause.action),
+            workflow: step.workflow,
             process: action.process,
             at: action.time,
             socket: pair(action, action.inbound),
@@ -130,6 +134,11 @@ impl Ends {
             count if list.iter().filter(|going| shared(going) == count).count() == 1 => Some((best, 0.85)),
             _ => Some((best, 0.5)),
         }
+    }
+
+    /// Of the requests that a process works on, one that these brought about.
+    pub(super) fn serving_one_of(&self, process: ProcessKey, from: &[ActionId]) -> Option<&Going> {
+        self.serves.get(&process)?.iter().rev().find(|going| going.from.is_some_and(|action| from.contains(&action)))
     }
 
     /// Calls of an agent that other processes may be working on.

@@ -21,7 +21,8 @@ const QUIET: Duration = Duration::from_secs(15 * 60);
 pub struct Correlate {
     pub(super) hash: KeyedHash,
     pub(super) tree: Tree,
-    pub(super) agents: BTreeSet<ProcessKey>,
+    /// Since when they talk to a model.
+    pub(super) agents: BTreeMap<ProcessKey, Timestamp>,
     pub(super) conversations: BTreeMap<ConversationId, Conversation>,
     index: Index,
     /// Conversations of an agent with decisions whose results are not known, and its latest one.
@@ -94,7 +95,7 @@ impl Correlate {
         Correlate {
             hash,
             tree: Tree::default(),
-            agents: BTreeSet::new(),
+            agents: BTreeMap::new(),
             conversations: BTreeMap::new(),
             index: Index::default(),
             busy: HashMap::new(),
@@ -151,7 +152,7 @@ impl Correlate {
 
     fn opened(&mut self, action: Box<Action>, out: &mut Vec<Correlated>) {
         let step = self.effect(action, false);
-        self.ends.opened(&step.action, step.workflow, &self.hash);
+        self.ends.opened(&step, &self.hash);
         if self.open.len() < OPEN_ACTIONS {
             self.open.insert(step.action.id, step.clone());
         }
@@ -190,7 +191,7 @@ impl Correlate {
 
     fn model_request(&mut self, action: Box<Action>, out: &mut Vec<Correlated>) {
         let llm = action.llm.clone().unwrap_or_default();
-        self.agents.insert(action.process);
+        self.agents.entry(action.process).or_insert(action.time);
         let waiting = std::mem::take(&mut self.results);
         let (own, others): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|result| result.exchange == action.exchange);
         self.results = others;
@@ -352,7 +353,7 @@ impl Correlate {
                 *latest = (*latest).max((last, id.0));
             }
         }
-        let agents: BTreeSet<ProcessKey> = self.agents.iter().map(|agent| self.former.name(*agent)).collect();
+        let agents: BTreeSet<ProcessKey> = self.agents.keys().map(|agent| self.former.name(*agent)).collect();
         let of = of.into_iter().map(|(process, (last, workflow))| {
             let agent = agents.contains(&process) || self.former.is_agent(process);
             Process { pid: process.pid, start: process.start, workflow, last, agent }
@@ -545,7 +546,7 @@ impl Correlate {
 
     /// The nearest of the process and its ancestors that talks to a model.
     pub(super) fn agent_of(&mut self, process: ProcessKey) -> Option<ProcessKey> {
-        let is_agent = |key: &ProcessKey| self.agents.contains(key) || self.former.is_agent(*key);
+        let is_agent = |key: &ProcessKey| self.agents.contains_key(key) || self.former.is_agent(*key);
         if is_agent(&process) {
             return Some(process);
         }
@@ -554,6 +555,12 @@ impl Correlate {
             let key = self.tree.get(ProcessKey { pid, start: 0 }).key?;
             is_agent(&key).then_some(key)
         })
+    }
+
+    /// The same for something that happened then: what was done before the process was an agent may be told later.
+    pub(super) fn agent_when(&mut self, process: ProcessKey, at: Timestamp) -> Option<ProcessKey> {
+        let agent = self.agent_of(process)?;
+        self.agents.get(&agent).is_none_or(|since| !at.is_before(*since)).then_some(agent)
     }
 
     #[expect(clippy::too_many_arguments, reason = "a step is what its parts say; a struct would only name them twice")]
@@ -646,8 +653,15 @@ impl Correlate {
     }
 
     pub(super) fn is_effect(action: &Action) -> bool {
-        is_effect(action.kind) && (!action.inbound || action.mcp.is_some())
+        let keeps_house = action.mcp.as_ref().is_some_and(|mcp| keeps_house(&mcp.method));
+        is_effect(action.kind) && (!action.inbound || action.mcp.is_some()) && !keeps_house
     }
+}
+
+/// What an MCP client and its server say to know each other: no model decides it.
+fn keeps_house(method: &str) -> bool {
+    let begins = ["notifications/", "logging/", "subscriptions/"].iter().any(|begin| method.starts_with(begin));
+    begins || method.ends_with("/list") || matches!(method, "initialize" | "ping" | "server/discover")
 }
 
 /// Which of several answers on one connection an action is about.

@@ -1,6 +1,7 @@
 //! Whole runs through the stages up to this one, as capture hands them on: who belongs to which workflow, and why.
 
 mod mcp;
+mod server;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
