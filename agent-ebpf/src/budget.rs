@@ -25,7 +25,7 @@ pub(crate) fn admits(length: u64) -> bool {
 }
 
 #[inline(never)]
-fn has_room(length: u64) -> bool {
+pub(crate) fn has_room(length: u64) -> bool {
     // SAFETY: one word that the reader replaces whole.
     let asked = READER.get_ptr(reader::ALLOWANCE).map_or(0, |word| unsafe { core::ptr::read_volatile(word) });
     let allowance = if asked > 0 {

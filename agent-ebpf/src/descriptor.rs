@@ -13,6 +13,7 @@ static LAYOUT: [u32; layout::COUNT] = [0; layout::COUNT];
 /// `S_IFMT` and two of its values (`include/uapi/linux/stat.h`).
 const TYPE: u16 = 0o170_000;
 const FIFO: u16 = 0o010_000;
+const REGULAR: u16 = 0o100_000;
 const SOCKET: u16 = 0o140_000;
 
 /// `AF_UNIX` (`include/linux/socket.h`).
@@ -81,8 +82,7 @@ impl Descriptor {
 
     #[inline(always)]
     pub(crate) fn sort(&self) -> Sort {
-        // SAFETY: the helper checks the address.
-        let mode = unsafe { bpf_probe_read_kernel((self.inode_at + at(layout::INODE_MODE)) as *const u16) }.unwrap_or(0);
+        let mode = self.mode();
         if mode & TYPE == FIFO {
             return Sort::Pipe;
         }
@@ -94,6 +94,17 @@ impl Descriptor {
             // SAFETY: as above.
             .and_then(|sock| unsafe { bpf_probe_read_kernel((sock + at(layout::SOCK_FAMILY)) as *const u16) }.ok());
         if family == Some(UNIX) { Sort::UnixSocket } else { Sort::Socket }
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_regular(&self) -> bool {
+        self.mode() & TYPE == REGULAR
+    }
+
+    #[inline(always)]
+    fn mode(&self) -> u16 {
+        // SAFETY: the helper checks the address.
+        unsafe { bpf_probe_read_kernel((self.inode_at + at(layout::INODE_MODE)) as *const u16) }.unwrap_or(0)
     }
 
     /// The inode where this is a pipe or a unix socket, else 0.

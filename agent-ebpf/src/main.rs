@@ -12,6 +12,7 @@
 
 mod budget;
 mod descriptor;
+mod files;
 mod go;
 mod maps;
 mod plain;

@@ -71,7 +71,7 @@ fn enter_for(flags: u32, context: &TracePointContext, buffer_at: usize, length_a
 
 /// What is known of this thread, the call that it entered, and what that returned.
 #[inline(always)]
-fn leave(context: &TracePointContext) -> Option<(*mut Inside, Syscall, i64)> {
+pub(crate) fn leave(context: &TracePointContext) -> Option<(*mut Inside, Syscall, i64)> {
     let inside = INSIDE.get_ptr_mut(bpf_get_current_pid_tgid())?;
     // SAFETY: the entry belongs to this thread.
     let call = unsafe { (*inside).call };

@@ -134,12 +134,22 @@ pub struct Named {
     pub header: Header,
     pub object: u64,
     pub generation: u64,
-    /// EXEC: cgroup id.
+    /// EXEC: cgroup id. FILE: descriptor of the directory that a relative name starts from.
     pub extra: u64,
-    /// EXEC: user id. FILE: what was done.
+    /// EXEC: user id. FILE: what was done, of [`file`].
     pub word: u32,
     pub parent: u32,
     pub name: [u8; NAME],
+}
+
+/// What was done to a file: [`Named::word`].
+pub mod file {
+    pub const WRITE: u32 = 1;
+    pub const CREATE: u32 = 2;
+    pub const UNLINK: u32 = 3;
+    /// The name that it had; the name that it has now follows.
+    pub const RENAME: u32 = 4;
+    pub const RENAMED_TO: u32 = 5;
 }
 
 pub const ARGV_BYTES: usize = 4 << 10;
@@ -319,8 +329,10 @@ pub mod tracked {
     pub const SYSCALLS: u32 = 2;
     /// Nothing but whom it connects to: it may become an agent yet.
     pub const CONNECTS: u32 = 4;
+    /// What it does to files: it is an agent, or descends from one.
+    pub const FILES: u32 = 8;
     /// What a child inherits.
-    pub const INHERITED: u32 = CONTENT | SYSCALLS;
+    pub const INHERITED: u32 = CONTENT | SYSCALLS | FILES;
 
     /// This library is probed in the process by links of its own: hits of machine-wide ones are not its. Libraries far apart share a
     /// bit, which matters to a process that has both of them, one probed each way.

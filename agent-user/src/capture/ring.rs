@@ -4,11 +4,11 @@
 //! happens, and must not end the daemon if it does.
 
 use agent_wire::{
-    Argv, ChunkHead, Connection, FLAG_OUT, FLAG_RECORD, FLAG_SERVER, Fork, Header, Named, SocketAddress, kind, loss, source,
+    Argv, ChunkHead, Connection, FLAG_OUT, FLAG_RECORD, FLAG_SERVER, Fork, Header, Named, SocketAddress, file, kind, loss, source,
 };
 use bytes::Bytes;
 
-use super::Source;
+use super::{FileOp, Source};
 use crate::base::{Direction, LossCause};
 
 /// A record of the kernel. Times are nanoseconds since boot.
@@ -87,7 +87,21 @@ pub enum What {
         dir: Direction,
         data: Bytes,
     },
+    /// A relative path starts from the descriptor `directory`, or from where the process is.
+    File {
+        done: FileDone,
+        directory: i32,
+        path: String,
+    },
     IoUring,
+}
+
+/// What a process did to a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileDone {
+    Op(FileOp),
+    /// The second half of a rename.
+    RenamedTo,
 }
 
 /// Reads one record.
@@ -135,6 +149,18 @@ pub fn event(record: &[u8]) -> Option<Event> {
         kind::FD_CLOSE => {
             let closed: Connection = read(record)?;
             What::FdClosed { fd: closed.fd, asked: closed.offset, answered: closed.bytes }
+        }
+        kind::FILE => {
+            let named: Named = read(record)?;
+            let done = match named.word {
+                file::WRITE => FileDone::Op(FileOp::Write),
+                file::CREATE => FileDone::Op(FileOp::Create),
+                file::UNLINK => FileDone::Op(FileOp::Unlink),
+                file::RENAME => FileDone::Op(FileOp::Rename),
+                file::RENAMED_TO => FileDone::RenamedTo,
+                _ => return None,
+            };
+            What::File { done, directory: named.extra as u32 as i32, path: name(&named) }
         }
         kind::IO_URING => What::IoUring,
         _ => return None,

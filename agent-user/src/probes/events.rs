@@ -7,11 +7,14 @@ use std::sync::Arc;
 use super::facts::{Facts, Program};
 use super::halves::Halves;
 use crate::base::{ConnId, Sensitive, Timestamp};
-use crate::capture::ring::{Event, Object, What};
-use crate::capture::{Chunk, Exec, Loss, Observation, Role, Seen, Socket, SocketOp, Source};
+use crate::capture::ring::{Event, FileDone, Object, What};
+use crate::capture::{Chunk, Exec, FileEffect, FileOp, Loss, Observation, Role, Seen, Socket, SocketOp, Source};
 
 /// Connections named at once. A process that makes library objects without end loses the names of its own oldest ones.
 const CONNECTIONS: usize = 65_536;
+
+/// Renames under way at once: each is two records of a thread.
+const RENAMED: usize = 4096;
 
 /// What is known of a connection beyond its bytes.
 struct Connection {
@@ -38,6 +41,8 @@ pub(super) struct Events {
     sockets: HashMap<(u32, i32), Peer>,
     /// Plaintext sockets by process and fd. Standard input and output are not here: their conversation ends with the process.
     plain: HashMap<(u32, i32), Object>,
+    /// The old name of a rename whose new one follows, by thread.
+    renamed: HashMap<u32, Arc<str>>,
     halves: Halves,
 }
 
@@ -129,6 +134,7 @@ impl Events {
                     out.push(Observation { ts, what: Seen::Close { pid, conn: connection.id } });
                 }
             }
+            What::File { done, directory, path } => self.file((ts, pid, event.tid), (done, directory, path), facts, out),
             What::Record { .. } | What::IoUring => {}
         }
     }
@@ -235,6 +241,38 @@ impl Events {
         out.push(Observation { ts, what: Seen::Socket(socket) });
     }
 
+    fn file(
+        &mut self,
+        (ts, pid, tid): (Timestamp, u32, u32),
+        (done, directory, path): (FileDone, i32, String),
+        facts: &Facts,
+        out: &mut Vec<Observation>,
+    ) {
+        self.first_sight(ts, pid, out);
+        let here = || facts.program(pid).cwd.filter(|_| directory == libc::AT_FDCWD);
+        // A process that has ended is nowhere: its names stay as it gave them.
+        let path: Arc<str> = match Some(&path).filter(|path| !path.starts_with('/')).and_then(|_| here()) {
+            Some(folder) => format!("{}/{}", folder.trim_end_matches('/'), path.trim_start_matches("./")).into(),
+            None => path.into(),
+        };
+        let (op, path, to) = match done {
+            FileDone::Op(FileOp::Rename) => {
+                // More are those whose second half was lost.
+                if self.renamed.len() >= RENAMED {
+                    self.renamed.clear();
+                }
+                self.renamed.insert(tid, path);
+                return;
+            }
+            FileDone::Op(op) => (op, path, None),
+            FileDone::RenamedTo => match self.renamed.remove(&tid) {
+                Some(old) => (FileOp::Rename, old, Some(path)),
+                None => return,
+            },
+        };
+        out.push(Observation { ts, what: Seen::File(FileEffect { pid, op, path, to }) });
+    }
+
     pub(super) fn connections(&self) -> usize {
         self.connections.len()
     }
@@ -285,5 +323,44 @@ mod tests {
         assert_eq!(ends(&stream, anywhere), own, "to no address in particular");
         let closed = |fd| vec![What::Accept { fd, peer: elsewhere() }, What::FdClosed { fd, asked: 0, answered: 0 }];
         assert_eq!(ends(&stream, closed), own, "closed");
+    }
+
+    #[test]
+    fn a_file_is_named_from_where_its_process_is_and_a_rename_by_both_names() {
+        let (pid, here) = (std::process::id(), std::env::current_dir().expect("somewhere").display().to_string());
+        let file = |tid, done, directory, path: &str| Event {
+            time: 0,
+            tgid: pid,
+            tid,
+            what: What::File { done, directory, path: path.into() },
+        };
+        let (op, new) = (FileDone::Op, FileDone::RenamedTo);
+        let seen = [
+            file(1, op(FileOp::Create), libc::AT_FDCWD, "/srv/a"),
+            file(1, op(FileOp::Write), libc::AT_FDCWD, "./b"),
+            file(1, op(FileOp::Unlink), 7, "c"),
+            file(1, op(FileOp::Rename), libc::AT_FDCWD, "/srv/d"),
+            file(2, op(FileOp::Rename), libc::AT_FDCWD, "/srv/e"),
+            file(1, new, libc::AT_FDCWD, "d2"),
+            file(2, new, libc::AT_FDCWD, "/srv/e2"),
+            file(3, new, libc::AT_FDCWD, "/srv/f2"),
+        ];
+        let (mut events, mut out, facts) = (Events::new(0), Vec::new(), Facts::here(Host::new(0, Vec::new(), None)));
+        seen.into_iter().for_each(|event| events.translate(event, &facts, &mut out));
+        let told: Vec<_> = out
+            .iter()
+            .map(|observation| match &observation.what {
+                Seen::File(file) => (file.op, file.path.to_string(), file.to.as_deref().map(str::to_owned)),
+                other => panic!("no file: {other:?}"),
+            })
+            .collect();
+        let wanted = [
+            (FileOp::Create, "/srv/a".to_owned(), None),
+            (FileOp::Write, format!("{here}/b"), None),
+            (FileOp::Unlink, "c".to_owned(), None),
+            (FileOp::Rename, "/srv/d".to_owned(), Some(format!("{here}/d2"))),
+            (FileOp::Rename, "/srv/e".to_owned(), Some("/srv/e2".to_owned())),
+        ];
+        assert_eq!(told, wanted);
     }
 }

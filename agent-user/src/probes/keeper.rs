@@ -107,7 +107,8 @@ impl Keeper {
         raise_file_limit();
         let mut kernel = Kernel::load(settings.ring_bytes, settings.call_bytes, settings.empty)?;
         // Whoever is not known yet is listened to: who is no agent is dropped at the door of the watcher, then in the kernel.
-        kernel.judge_others(tracked::CONTENT | tracked::SYSCALLS);
+        let files = if settings.scope == Scope::All { tracked::FILES } else { 0 };
+        kernel.judge_others(tracked::CONTENT | tracked::SYSCALLS | files);
         let process_events = kernel.attach_process_events()?;
         for pid in processes::all() {
             kernel.note_stdio(pid, processes::stdio(pid));
@@ -179,7 +180,7 @@ impl Keeper {
                 if self.attachments.has_own(parent) && processes::is_process(child) {
                     // Refused: it is not watched until it connects.
                     let _ = self.attachments.inherit(&mut self.kernel, parent, child);
-                    self.judge(child, tracked::CONTENT | tracked::SYSCALLS);
+                    self.listen(child, self.agents.contains(&parent));
                 }
             }
             Order::Exit(pid) => self.audit.gone(pid),
@@ -248,12 +249,15 @@ impl Keeper {
         let had = self.attachments.own_bits(pid);
         let _ = self.attachments.look_at(&mut self.kernel, pid, wanted);
         if had != self.attachments.own_bits(pid) {
-            self.judge(pid, tracked::CONTENT | tracked::SYSCALLS);
+            self.listen(pid, false);
         }
     }
 
-    fn judge(&mut self, pid: u32, flags: u32) {
-        self.kernel.judge(pid, flags | self.attachments.own_bits(pid));
+    /// What a process says is read; what an agent, or who descends from one, does to files too.
+    fn listen(&mut self, pid: u32, descends: bool) {
+        let whole = descends || self.settings.scope == Scope::All || self.agents.contains(&pid);
+        let files = if whole { tracked::FILES } else { 0 };
+        self.kernel.judge(pid, tracked::CONTENT | tracked::SYSCALLS | files | self.attachments.own_bits(pid));
     }
 
     /// Now and then: whose budget is spent.
@@ -279,7 +283,7 @@ impl Keeper {
 
     fn hand_over(&mut self, moved: Moved) {
         for pid in moved.processes {
-            self.judge(pid, tracked::CONTENT | tracked::SYSCALLS);
+            self.listen(pid, false);
         }
         if !moved.links.is_empty() {
             self.kernel.detach(moved.links);
@@ -309,7 +313,7 @@ impl Keeper {
                 self.agents.insert(pid);
                 self.bystanders.remove(&pid);
                 self.look_at(pid, true);
-                self.judge(pid, tracked::CONTENT | tracked::SYSCALLS);
+                self.listen(pid, false);
                 if self.socket_events.is_empty() {
                     // Refused now what the other scopes need at the start: its connections stay without an address.
                     self.socket_events = self.kernel.attach_socket_events().unwrap_or_default();
@@ -318,7 +322,7 @@ impl Keeper {
             Change::Started(pid) => {
                 // As for `look_at`.
                 let _ = self.attachments.prepare(&mut self.kernel, pid);
-                self.judge(pid, tracked::CONTENT | tracked::SYSCALLS);
+                self.listen(pid, false);
             }
             Change::Dismiss(pid) => {
                 self.bystanders.insert(pid);
@@ -329,7 +333,7 @@ impl Keeper {
             Change::Suspect(pid) => {
                 self.bystanders.remove(&pid);
                 self.look_at(pid, true);
-                self.judge(pid, tracked::CONTENT | tracked::SYSCALLS);
+                self.listen(pid, false);
             }
             Change::Gone(pid) => {
                 self.agents.remove(&pid);

@@ -211,7 +211,8 @@ impl People {
 
     /// Makes an agent of a process: its ancestors' identity and its own first words go out now.
     fn adopt(&mut self, pid: u32, out: &mut Vec<Observation>) {
-        if self.agents.insert(pid) {
+        let is_new = self.agents.insert(pid);
+        if is_new {
             self.bystanders.remove(&pid);
             self.changes.push(Change::Watch(pid));
         }
@@ -225,6 +226,14 @@ impl People {
         if let Some(held) = self.held.remove(&pid) {
             self.held_total -= held.bytes;
             out.extend(held.observations);
+        }
+        if is_new {
+            // Those that it started before, as MCP servers are: what they do next is seen from its beginning.
+            let mut others: Vec<u32> = self.others.keys().copied().collect();
+            others.sort_unstable();
+            others.into_iter().for_each(|other| {
+                self.is_watched(other, out);
+            });
         }
     }
 
@@ -362,7 +371,7 @@ mod tests {
 
     #[test]
     fn a_server_that_was_started_before_its_agent_was_known_is_told_of() {
-        let seen = [exec(7, 1, "/bin/agent"), exec(8, 7, "/bin/server"), says(7, MODEL), says(8, "{}")];
+        let seen = [exec(7, 1, "/bin/agent"), exec(8, 7, "/bin/server"), exec(9, 1, "/bin/other"), says(7, MODEL), says(8, "{}")];
         let mut people = People::default();
         let mut out = Vec::new();
         for observation in seen {
@@ -376,6 +385,8 @@ mod tests {
             })
             .collect();
         assert_eq!((started, out.len()), (vec![7, 8], 4));
+        // Before it says anything.
+        assert_eq!(people.changes, [Change::Watch(7), Change::Watch(8)]);
     }
 
     #[test]
