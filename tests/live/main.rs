@@ -3,6 +3,7 @@
 
 mod agent;
 mod blind;
+mod chain;
 mod clients;
 mod kill;
 mod parts;

@@ -74,9 +74,10 @@ const SLICE: usize = 4;
 const BESIDE: usize = 3;
 
 /// One run and what was told of it.
-struct Played {
-    pid: u64,
-    failed: Option<String>,
+pub(crate) struct Played {
+    /// The agent, then the services that it works with.
+    pub(crate) pids: Vec<u64>,
+    pub(crate) failed: Option<String>,
     alerts: Vec<Value>,
 }
 
@@ -143,16 +144,16 @@ fn play_all(pairs: &[&Pair], scratch: &Scratch, port: u16) -> Vec<Played> {
     done.into_inner().expect("nobody panicked").into_values().collect()
 }
 
-fn play(story: &str, harmful: bool, number: usize, scratch: &Scratch, port: u16) -> Played {
+pub(crate) fn play(story: &str, harmful: bool, number: usize, scratch: &Scratch, port: u16) -> Played {
     let mut command = std::process::Command::new(peers::python());
     command.arg(peers::script("risks/play.py")).arg(story).arg(if harmful { "harmful" } else { "honest" });
     command.arg(number.to_string()).current_dir(scratch.folder()).stdin(Stdio::null());
     command.env("OFFICE_DIR", scratch.folder()).env("OFFICE_URL", format!("https://localhost:{port}"));
     command.env("SSL_CERT_FILE", scratch.path("ca.pem")).env("PYTHONDONTWRITEBYTECODE", "1");
     let done = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let pid = String::from_utf8_lossy(&done.stdout).lines().next().and_then(|line| line.parse().ok()).unwrap_or_default();
+    let pids = String::from_utf8_lossy(&done.stdout).lines().filter_map(|line| line.parse().ok()).collect();
     let failed = (!done.status.success()).then(|| String::from_utf8_lossy(&done.stderr).into_owned());
-    Played { pid, failed, alerts: Vec::new() }
+    Played { pids, failed, alerts: Vec::new() }
 }
 
 /// Each alert as it was told last: a later line says what it has come to.
@@ -168,7 +169,8 @@ fn latest(told: Vec<Value>) -> Vec<Value> {
 /// It, or a process below it, did what the alert tells.
 fn is_of(run: &Played, alert: &Value) -> bool {
     let agent = alert["actor"]["agent"]["id"].as_str().and_then(|id| id.split_once('@')).map(|(pid, _)| pid.to_owned());
-    alert["actor"]["proc"]["pid"] == run.pid || agent == Some(run.pid.to_string())
+    let is = |pid: &u64| alert["actor"]["proc"]["pid"] == *pid || agent == Some(pid.to_string());
+    run.pids.iter().any(is)
 }
 
 /// The alert of the pair's rule that proves most: a tool call that was declared, and what came of it, are two.

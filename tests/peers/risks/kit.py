@@ -41,8 +41,11 @@ class Story:
     # Code of the agent that runs before its first and after its last turn: coroutines of the running agent.
     before: object = None
     after: object = None
-    # The agent is a service: its users' requests, as (path, headers, body), come to it over HTTP.
+    # The agent is a service: its users' requests, as (path, headers, body), come to it over HTTP; the first alone, then so many at once.
     asked: list = field(default_factory=list)
+    at_once: int = 1
+    # Services that it works with: (story, number).
+    partners: list = field(default_factory=list)
 
 
 def jwt(**claims):

@@ -3,11 +3,13 @@
     office.py DIR     DIR gets ca.pem, ledger.jsonl and, once ready, port; DIR/runs/NUMBER.json says what a run needs:
                       {"model": [[tool, arguments], …], "api": {"METHOD /path": [status, body]}}
 
-A run's model is found by the key that its agent sends; one decision a turn, then a closing sentence.
+A run's model is found by the key that its agent sends; one decision a turn, then a closing sentence. Where the same agent has several
+conversations, each is about a case of its own, N-1, N-2, …: the decisions say `{case}`.
 """
 
 import json
 import os
+import re
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -18,11 +20,13 @@ class Office(standin.Handler):
     def model(self, url, body):
         key = self.headers.get("x-api-key") or self.headers["Authorization"].removeprefix("Bearer ")
         number = key.removeprefix("sk-run-")
+        case = re.search(r"N-\d+", body.decode())
+        case = case[0] if case else ""
         with open(os.path.join(self.server.folder, "runs", f"{number}.json")) as file:
-            plan = json.load(file)["model"]
+            plan = json.loads(file.read().replace("{case}", case))["model"]
         form = standin.anthropic_messages if url.path.endswith("/messages") else standin.openai_chat
         decide = lambda texts, results, tools: tuple(plan[len(results)]) if len(results) < len(plan) else None
-        self.say(*form(json.loads(body), decide, f"{number}n"))
+        self.say(*form(json.loads(body), decide, f"{number}n{case}"))
 
     def api(self, url, body):
         call = f"{self.command} {url.path}"

@@ -1,17 +1,22 @@
-"""MCP servers over stdio, by the real package: `server.py KIND NAME`.
+"""MCP servers over stdio, by the real package: `server.py KIND NAME`, or `server.py notes NAME DIR`.
 
 memory    keeps notes
 steady    translates
 changes   the same, and after its first answer its tool says something else
 named     finds files, and is called NAME
+notes     has a shell write notes into DIR/notes, and tells DIR/notes.jsonl which process wrote which
 """
 
+import asyncio
+import os
 import sys
 
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from ledger import Ledger
 from mcp.server.mcpserver import MCPServer
 
-kind, name = sys.argv[1:]
-server = MCPServer({"memory": f"memory-{name}", "named": name}.get(kind, f"translator-{name}"))
+kind, name, *folder = sys.argv[1:]
+server = MCPServer({"memory": f"memory-{name}", "named": name, "notes": f"notes-{name}"}.get(kind, f"translator-{name}"))
 
 if kind == "memory":
 
@@ -26,6 +31,20 @@ elif kind == "named":
     def find_file(name: str) -> str:
         """Where a file is."""
         return f"/srv/{name}"
+
+elif kind == "notes":
+    notes = os.path.join(folder[0], "notes")
+    os.makedirs(notes, exist_ok=True)
+    ledger = Ledger(f"{notes}.jsonl")
+
+    @server.tool()
+    async def write_note(note: str, text: str) -> str:
+        """Write a note down."""
+        file = os.path.join(notes, f"{name}-{note}.txt")
+        shell = await asyncio.create_subprocess_exec("sh", "-c", f"echo '{text}' > {file}", stdin=asyncio.subprocess.DEVNULL)
+        code = await shell.wait()
+        ledger.write({"note": note, "server": os.getpid(), "shell": shell.pid, "file": file, "code": code})
+        return "written"
 
 else:
 

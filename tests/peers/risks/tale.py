@@ -2,7 +2,7 @@
 
 import importlib
 
-MODULES = ["content", "authority", "steps", "speed", "servers"]
+MODULES = ["content", "authority", "steps", "speed", "servers", "chain"]
 
 
 def tell(name, harmful, number):
