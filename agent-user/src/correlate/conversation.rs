@@ -18,7 +18,7 @@ pub(super) struct Decision {
     pub(super) tool: Arc<str>,
     words: Vec<String>,
     /// Argument values as they would stand in a path or body.
-    values: BTreeSet<String>,
+    pub(super) values: BTreeSet<String>,
     pub(super) at: Timestamp,
     /// Its result was sent to the model: later effects are not its own.
     pub(super) answered: bool,
@@ -45,6 +45,8 @@ pub(super) struct Conversation {
     /// Keys under which the stage finds it again; they go when it goes.
     pub(super) keys: Vec<super::index::Key>,
     pub(super) decisions: Vec<Decision>,
+    /// Under which decisions are found, while some are open.
+    pub(super) announced: BTreeSet<u64>,
     pub(super) last_response: Option<ActionId>,
     /// The last answer was an error: the same request may come again.
     pub(super) failed: bool,
@@ -65,6 +67,7 @@ impl Conversation {
             workflow,
             keys: Vec::new(),
             decisions: Vec::new(),
+            announced: BTreeSet::new(),
             last_response: None,
             failed: false,
             last_at: Timestamp::default(),
@@ -186,10 +189,10 @@ impl Fit {
 
 /// An effect as it is compared with decisions: taken apart once, however many conversations are asked.
 pub(super) struct Sought<'a> {
-    action: &'a Action,
-    text: BTreeSet<String>,
-    place: String,
-    command: String,
+    pub(super) action: &'a Action,
+    pub(super) text: BTreeSet<String>,
+    pub(super) place: String,
+    pub(super) command: String,
     own: Vec<String>,
     op: Vec<String>,
 }

@@ -208,15 +208,14 @@ impl Correlate {
 
     /// The decision of the agent's model that fits best.
     fn decided(&self, agent: ProcessKey, action: &Action) -> Option<Candidate> {
-        const LOOKED_AT: usize = 256;
         if !Correlate::is_effect(action) {
             return None;
         }
         let busy = self.busy.get(&agent)?;
         let effect = Sought::new(action);
-        let found = busy.iter().rev().take(LOOKED_AT).filter_map(|id| {
-            let conversation = self.conversations.get(id)?;
-            Some((conversation.cause_of(&effect)?, *id, conversation.workflow))
+        let found = self.announced.find(agent, busy, &effect, &self.hash).into_iter().filter_map(|id| {
+            let conversation = self.conversations.get(&id)?;
+            Some((conversation.cause_of(&effect)?, id, conversation.workflow))
         });
         let mut several = 0;
         let (Fit { at, mut cause, .. }, id, workflow) =

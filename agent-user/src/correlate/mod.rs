@@ -3,6 +3,7 @@
 //! In: [`Draft`]. Out: [`Step`]. It owns the process tree, the open workflows and the provenance of arguments. It makes the
 //! process, file and connect actions out of facts, because only it knows which processes are agents.
 
+mod announced;
 mod conversation;
 mod effects;
 mod ends;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::announced::Announced;
 use super::conversation::{Conversation, is_effect};
 use super::ends::{Ends, word_prints};
 use super::going::{Former, Going, Process};
@@ -27,6 +28,7 @@ pub struct Correlate {
     index: Index,
     /// Conversations of an agent with decisions whose results are not known, and its latest one.
     pub(super) busy: HashMap<ProcessKey, BTreeSet<ConversationId>>,
+    pub(super) announced: Announced,
     pub(super) latest: HashMap<ProcessKey, ConversationId>,
     pub(super) workflows: BTreeMap<WorkflowId, Line>,
     /// One entry a workflow, by the time something last happened in it; an entry may be out of date and is then put back.
@@ -99,6 +101,7 @@ impl Correlate {
             conversations: BTreeMap::new(),
             index: Index::default(),
             busy: HashMap::new(),
+            announced: Announced::default(),
             latest: HashMap::new(),
             workflows: BTreeMap::new(),
             due: BinaryHeap::new(),
@@ -455,6 +458,9 @@ impl Correlate {
             let name = action.tool.as_ref().map(|tool| tool.name.clone()).unwrap_or_default();
             influence = Some(Arc::new(known.memory.judge(&name, action.effect.as_deref(), action.arg.expose_content())));
             known.decide(&action);
+            if let Some(decision) = known.decisions.last() {
+                self.announced.put(known.agent, id, decision, &mut known.announced, &self.hash);
+            }
             self.busy.entry(known.agent).or_default().insert(id);
             if let Some(call) =
                 action.tool.as_ref().and_then(|tool| tool.call_id.clone()).filter(|call| call.len() >= 4 && &**call != "null")
@@ -506,6 +512,7 @@ impl Correlate {
             causes.extend(decision.effects.iter().map(|effect| Cause { action: *effect, why: "effect_result", confidence: 0.8 }));
             if conversation.decisions.iter().all(|decision| decision.answered) {
                 let agent = conversation.agent;
+                self.announced.remove(agent, id, &mut conversation.announced);
                 if let Some(busy) = self.busy.get_mut(&agent) {
                     busy.remove(&id);
                 }
@@ -622,7 +629,8 @@ impl Correlate {
     fn close(&mut self, id: WorkflowId, out: &mut Vec<Correlated>) {
         let Some(line) = self.workflows.remove(&id) else { return };
         for id in line.conversations {
-            let Some(conversation) = self.conversations.remove(&id) else { continue };
+            let Some(mut conversation) = self.conversations.remove(&id) else { continue };
+            self.announced.remove(conversation.agent, id, &mut conversation.announced);
             self.remembered = self.remembered.saturating_sub(conversation.memory.size());
             conversation.keys.iter().for_each(|key| self.index.remove(key, id));
             if let Some(busy) = self.busy.get_mut(&conversation.agent) {
