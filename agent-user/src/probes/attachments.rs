@@ -117,6 +117,12 @@ impl Attachments {
         of_process.fold(0, |bits, attached| bits | tracked::own(attached.account))
     }
 
+    /// Ends every machine-wide probe: processes that are wanted get links of their own.
+    pub(super) fn only_own(&mut self, kernel: &mut Kernel) {
+        let wide = self.libraries.values_mut().flat_map(|attached| links(std::mem::take(&mut attached.wide)));
+        kernel.detach(wide.collect());
+    }
+
     /// Nothing is wanted of this process any more.
     pub(super) fn release(&mut self, kernel: &mut Kernel, pid: u32) {
         for attached in self.libraries.values_mut() {

@@ -27,6 +27,7 @@ mod people;
 mod processes;
 mod reader;
 mod rings;
+mod rounds;
 mod scope;
 mod session;
 mod shed;
@@ -44,6 +45,7 @@ use crate::base::Value;
 
 pub use facts::Host;
 pub use keeper::{Keeper, Order, Tiding};
+pub use rounds::Rounds;
 pub use scope::{Scope, Selectors};
 pub use session::{Session, boot_time};
 pub use survey::{Survey, SurveyFile, survey};

@@ -1,5 +1,6 @@
 //! Measurements on this host. Ratios of medians of interleaved rounds: on a shared machine nothing else means much.
 
+mod attach;
 mod capture;
 mod decode;
 mod deliver;
@@ -11,6 +12,7 @@ mod nginx;
 mod policy;
 mod replay;
 mod resolve;
+mod rounds;
 mod soak;
 mod understand;
 
@@ -32,6 +34,8 @@ pub struct Arguments {
 
 #[derive(Subcommand)]
 enum What {
+    /// What a breakpoint costs at the address that is chosen for a function, beside one at its entry, for each library (root).
+    Attach,
     /// What watching costs a TLS server, beside bpftrace (root; installs nginx, wrk, bpftrace).
     Capture(capture::Arguments),
     /// The decoders' inner paths, each beside the bare library in the same run (installs libnghttp2-dev).
@@ -68,12 +72,15 @@ enum What {
     Soak(soak::Arguments),
     /// What the resolver finds in real files whose names were taken away: found, right, refused, wrong, time and memory (downloads 600 MB).
     Resolve,
+    /// Probes that come and go in processes that are busy with TLS: who crashes, hangs or reads something else (root).
+    Rounds(rounds::Arguments),
     /// Time from a TLS call to the alert in the sink's file, on an idle host (root).
     Latency(latency::Arguments),
 }
 
 pub fn run(arguments: &Arguments) -> Result<()> {
     match &arguments.what {
+        What::Attach => attach::run(),
         What::Capture(arguments) => capture::run(arguments),
         What::Decode => decode::run(),
         What::Deliver(arguments) => deliver::run(arguments),
@@ -88,6 +95,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         What::Expressions(arguments) => detection::run("expressions", arguments),
         What::Understand => understand::run(),
         What::Resolve => resolve::run(),
+        What::Rounds(arguments) => rounds::run(arguments),
         What::Soak(arguments) => soak::run(arguments),
         What::Memory => memory::run(),
         What::Console => crate::test::console_load(),

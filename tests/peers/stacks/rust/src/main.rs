@@ -1,4 +1,4 @@
-//! rustls under a blocking client: every size, both ways, one after the other and several at once.
+//! rustls under a blocking client: every size, both ways, one after the other and several at once. `bin/busy.rs` is without a network.
 
 use std::io::Read;
 use std::sync::Arc;
