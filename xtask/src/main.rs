@@ -7,6 +7,7 @@ mod bench;
 mod build;
 mod demo;
 mod dist;
+mod evasions;
 mod fuzz;
 mod peers;
 mod receivers;
@@ -52,6 +53,8 @@ enum Verb {
     Receivers(receivers::Arguments),
     /// Play every risk live, harmful and honest, and write down what was told: the table in `rules/README.md`.
     Risks,
+    /// Run every program that hides, then ordinary heavy work: what is captured, told or silent of each.
+    Evasions(evasions::Arguments),
     /// Processes that live for some milliseconds, each with one call, under process numbers that come again.
     Short {
         /// How many.
@@ -77,6 +80,7 @@ fn main() -> ExitCode {
         Verb::Bench(arguments) => bench::run(&arguments),
         Verb::Receivers(arguments) => receivers::run(&arguments),
         Verb::Risks => test::risks(),
+        Verb::Evasions(arguments) => evasions::run(&arguments),
         Verb::Short { count } => test::short(count),
         Verb::Vm(arguments) => vm::run(&arguments),
         Verb::Fuzz(arguments) => fuzz::run(&arguments),

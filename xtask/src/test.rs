@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{build, peers, receivers, setup, sh};
+use crate::{build, evasions, peers, receivers, setup, sh};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -155,7 +155,12 @@ fn live() -> Result<()> {
     build::run()?;
     let _alone = sh::alone("a live test (`--no-live` leaves them out)")?;
     // One at a time: each test watches the whole host.
-    sh::check(agent_tests().args(["--test", "live", "--", "--ignored", "--test-threads=1", "--skip", EVERY_STACK]))?;
+    let mut tests = agent_tests();
+    tests.args(["--test", "live", "--", "--ignored", "--test-threads=1"]);
+    for verbs_own in [EVERY_STACK, evasions::EVERY_EVASION, evasions::ORDINARY_WORK] {
+        tests.args(["--skip", verbs_own]);
+    }
+    sh::check(&mut tests)?;
     prepare_console()?;
     sh::check(agent_tests().args(["--test", "console", "--", "--ignored", "live_", "--nocapture", "--test-threads=1"]))
 }
@@ -227,7 +232,7 @@ pub struct SdkArguments {
     seed: u64,
 }
 
-fn agent_tests() -> Command {
+pub fn agent_tests() -> Command {
     let mut cargo = sh::cargo();
     cargo.args(["test", "-p", "agent-tests"]);
     cargo.env("AGENTWARD_BIN", build::daemon()).env("AGENTWARD_PEERS", peers::folder());
