@@ -34,7 +34,7 @@ const PAIRS: &[Pair] = &[
     pair("prompt injection that becomes API abuse", "injected-ticket", "core.injected-call", "high", "served"),
     pair("unauthorized transactions", "unasked-payment", "core.money-unasked", "high", "served"),
     pair("excessive agency", "unasked-deletion", "core.delete-unasked", "high", "served"),
-    pair("excessive agency", "rights", "core.rights-unasked", "medium", "none"),
+    pair("excessive agency", "rights", "core.rights-unasked", "medium", "served"),
     pair("data exfiltration: a secret", "secret", "core.secret-leaves", "high", "served"),
     pair("data exfiltration: personal data", "bulk", "core.bulk-personal-data-leaves", "high", "served"),
     pair("agent memory poisoned", "memory", "core.memory-poisoned", "medium", "served"),
