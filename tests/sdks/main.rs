@@ -181,7 +181,7 @@ fn asked(llm: &Llm) -> Value {
         };
         let text = message.text.expose_content();
         if message.role == Role::Tool {
-            atoms.push(json!([role, "result", message.answers.as_deref(), &**text]));
+            atoms.push(json!([role, "result", message.answers.as_deref(), &**text, message.is_error]));
         } else if !text.is_empty() {
             atoms.push(json!([role, "text", &**text]));
         }
@@ -195,7 +195,10 @@ fn asked(llm: &Llm) -> Value {
     let tools: Vec<Value> = llm
         .tools
         .iter()
-        .map(|tool| json!([&*tool.name, tool.description.as_ref().map(|text| &**text.expose_content())]))
+        .map(|tool| {
+            let description = tool.description.as_ref().map(|text| &**text.expose_content());
+            json!([&*tool.name, description, tool.schema_hash.as_deref()])
+        })
         .collect();
     json!({
         "provider": llm.provider.as_deref(), "model": llm.model.as_deref(), "streamed": llm.streamed, "tools": tools, "messages": atoms,

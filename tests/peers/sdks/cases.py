@@ -42,7 +42,7 @@ def case(seed, number):
     for step in range(rng.choice([0, 0, 1, 1, 2])):
         calls = [call(rng, key, f"{step}{index}") for index in range(rng.choice([1, 1, 2]))]
         turns.append({"role": "assistant", "text": rng.choice(["", words(rng)]), "calls": calls})
-        turns += [{"role": "tool", "id": one["id"], "name": one["name"], "text": words(rng, 30, [PAIR])} for one in calls]
+        turns += [{"role": "tool", "id": one["id"], "name": one["name"], "text": words(rng, 30, [PAIR]), "failed": rng.random() < 0.3} for one in calls]
     kind = rng.choice(["text", "text", "call", "calls", "both", "long"])
     reply = {}
     if kind in ("text", "both", "long"):

@@ -61,7 +61,7 @@ async function messages(one, stream) {
     const role = turn.role === "tool" ? "user" : turn.role;
     const blocks =
       turn.role === "tool"
-        ? [{ type: "tool_result", tool_use_id: turn.id, content: turn.text }]
+        ? [{ type: "tool_result", tool_use_id: turn.id, content: turn.text, ...(turn.failed ? { is_error: true } : {}) }]
         : [
             ...(turn.text ? [{ type: "text", text: turn.text }] : []),
             ...(turn.calls ?? []).map((call) => ({ type: "tool_use", id: call.id, name: call.name, input: call.arguments })),

@@ -1,5 +1,6 @@
 """One class for each SDK: how a neutral case is asked through it, and what it reads in the answer."""
 
+import hashlib
 import json
 
 
@@ -22,12 +23,13 @@ def said(id, name, arguments):
     return {"id": id, "name": name, "arguments": arguments}
 
 
-def atoms(case, result=lambda text: text, ids=True):
-    """Roles and contents in order, whatever messages a provider packs them into."""
+def atoms(case, result=lambda text: text, ids=True, failures=False):
+    """Roles and contents in order, whatever messages a provider packs them into; of a result also whether the tool failed, where
+    the provider's messages can say so."""
     out = [["system", "text", case["system"]]] if case["system"] else []
     for turn in case["turns"]:
         if turn["role"] == "tool":
-            out.append(["tool", "result", turn["id"] if ids else None, result(turn["text"])])
+            out.append(["tool", "result", turn["id"] if ids else None, result(turn["text"]), failures and turn["failed"]])
             continue
         if turn["text"]:
             out.append([turn["role"], "text", turn["text"]])
@@ -35,11 +37,26 @@ def atoms(case, result=lambda text: text, ids=True):
     return out
 
 
+def offered(definitions):
+    """Name, description and the hash of each definition with sorted keys."""
+    text = lambda definition: json.dumps(definition, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return [[one["name"], one["description"], hashlib.sha256(text(one).encode()).hexdigest()] for one in definitions]
+
+
 class Driver:
     atoms = staticmethod(atoms)
     host = ""
     # Whether aimock answers with the tokens that it is told.
     counts = True
+
+    @staticmethod
+    def definition(name, description, schema):
+        """What describes a tool, as it goes to the provider."""
+        return {"name": name, "description": description, "parameters": schema}
+
+    @classmethod
+    def definitions(cls, case):
+        return [cls.definition(name, description, {"type": "object", "properties": fields}) for name, description, fields in case["tools"]]
 
     @staticmethod
     def takes(case, stream):
@@ -74,10 +91,7 @@ class OpenAiChat(Driver):
         return out
 
     def tools(self, case):
-        return [
-            {"type": "function", "function": {"name": name, "description": description, "parameters": {"type": "object", "properties": fields}}}
-            for name, description, fields in case["tools"]
-        ]
+        return [{"type": "function", "function": definition} for definition in self.definitions(case)]
 
     def ask(self, case, stream):
         asked = {"model": self.model, "messages": self.messages(case), "tools": self.tools(case)}
@@ -124,6 +138,10 @@ class OpenRouter(OpenAiChat):
 class Responses(OpenAiChat):
     name = "openai responses"
 
+    @staticmethod
+    def definition(name, description, schema):
+        return {"type": "function", "name": name, "description": description, "parameters": schema, "strict": False}
+
     def ask(self, case, stream):
         items = []
         for turn in case["turns"]:
@@ -134,11 +152,7 @@ class Responses(OpenAiChat):
                 items.append({"role": turn["role"], "content": turn["text"]})
             for one in turn.get("calls", []):
                 items.append({"type": "function_call", "call_id": one["id"], "name": one["name"], "arguments": json.dumps(one["arguments"])})
-        tools = [
-            {"type": "function", "name": name, "description": description, "parameters": {"type": "object", "properties": fields}, "strict": False}
-            for name, description, fields in case["tools"]
-        ]
-        asked = {"model": self.model, "input": items, "tools": tools, **({"instructions": case["system"]} if case["system"] else {})}
+        asked = {"model": self.model, "input": items, "tools": self.definitions(case), **({"instructions": case["system"]} if case["system"] else {})}
         if stream:
             ends = ("response.completed", "response.incomplete", "response.failed")
             answer = next(event.response for event in self.client.responses.create(**asked, stream=True) if event.type in ends)
@@ -157,6 +171,14 @@ class Responses(OpenAiChat):
 class Anthropic(Driver):
     name, provider, model, host = "anthropic", "anthropic", "claude-opus-4-5", "api.anthropic.com"
 
+    @staticmethod
+    def atoms(case):
+        return atoms(case, failures=True)
+
+    @staticmethod
+    def definition(name, description, schema):
+        return {"name": name, "description": description, "input_schema": schema}
+
     def connect(self):
         import anthropic
 
@@ -166,7 +188,8 @@ class Anthropic(Driver):
         messages = []
         for turn in case["turns"]:
             if turn["role"] == "tool":
-                blocks, role = [{"type": "tool_result", "tool_use_id": turn["id"], "content": turn["text"]}], "user"
+                failed = {"is_error": True} if turn["failed"] else {}
+                blocks, role = [{"type": "tool_result", "tool_use_id": turn["id"], "content": turn["text"], **failed}], "user"
             else:
                 blocks, role = [{"type": "text", "text": turn["text"]}] if turn["text"] else [], turn["role"]
                 blocks += [{"type": "tool_use", "id": one["id"], "name": one["name"], "input": one["arguments"]} for one in turn.get("calls", [])]
@@ -174,8 +197,7 @@ class Anthropic(Driver):
                 messages[-1]["content"] += blocks
             else:
                 messages.append({"role": role, "content": blocks})
-        tools = [{"name": name, "description": description, "input_schema": {"type": "object", "properties": fields}} for name, description, fields in case["tools"]]
-        asked = {"model": self.model, "max_tokens": 1024, "messages": messages, "tools": tools, **({"system": case["system"]} if case["system"] else {})}
+        asked = {"model": self.model, "max_tokens": 1024, "messages": messages, "tools": self.definitions(case), **({"system": case["system"]} if case["system"] else {})}
         if stream:
             with self.client.messages.stream(**asked) as events:
                 answer = events.get_final_message()
@@ -205,6 +227,10 @@ class Gemini(Driver):
     def atoms(case):
         return atoms(case, result=lambda text: json.dumps({"result": text}))
 
+    @staticmethod
+    def definition(name, description, schema):
+        return {"name": name, "description": description, "parameters_json_schema": schema}
+
     def connect(self):
         from google import genai
 
@@ -225,10 +251,7 @@ class Gemini(Driver):
                 contents[-1].parts += parts
             else:
                 contents.append(types.Content(role=role, parts=parts))
-        tools = [
-            types.FunctionDeclaration(name=name, description=description, parameters_json_schema={"type": "object", "properties": fields})
-            for name, description, fields in case["tools"]
-        ]
+        tools = [types.FunctionDeclaration(**definition) for definition in self.definitions(case)]
         asked = {
             "model": self.model,
             "contents": contents,
@@ -355,10 +378,7 @@ class Ollama(Driver):
             else:
                 calls = [{"function": {"name": one["name"], "arguments": one["arguments"]}} for one in turn.get("calls", [])]
                 messages.append({"role": turn["role"], "content": turn["text"], **({"tool_calls": calls} if calls else {})})
-        tools = [
-            {"type": "function", "function": {"name": name, "description": description, "parameters": {"type": "object", "properties": fields}}}
-            for name, description, fields in case["tools"]
-        ]
+        tools = [{"type": "function", "function": definition} for definition in self.definitions(case)]
         answers = self.client.chat(model=self.model, messages=messages, tools=tools, stream=stream)
         answers = list(answers) if stream else [answers]
         calls = [said(None, one.function.name, dict(one.function.arguments)) for answer in answers for one in answer.message.tool_calls or []]
@@ -371,6 +391,14 @@ class Converse(Driver):
     # botocore refuses the `contentBlockStart` of a text.
     takes = staticmethod(lambda case, stream: not stream)
 
+    @staticmethod
+    def atoms(case):
+        return atoms(case, failures=True)
+
+    @staticmethod
+    def definition(name, description, schema):
+        return {"name": name, "description": description, "inputSchema": {"json": schema}}
+
     def connect(self):
         import botocore.session
 
@@ -382,7 +410,8 @@ class Converse(Driver):
         messages = []
         for turn in case["turns"]:
             if turn["role"] == "tool":
-                blocks, role = [{"toolResult": {"toolUseId": turn["id"], "content": [{"text": turn["text"]}]}}], "user"
+                failed = {"status": "error"} if turn["failed"] else {}
+                blocks, role = [{"toolResult": {"toolUseId": turn["id"], "content": [{"text": turn["text"]}], **failed}}], "user"
             else:
                 blocks, role = [{"text": turn["text"]}] if turn["text"] else [], turn["role"]
                 blocks += [{"toolUse": {"toolUseId": one["id"], "name": one["name"], "input": one["arguments"]}} for one in turn.get("calls", [])]
@@ -390,10 +419,7 @@ class Converse(Driver):
                 messages[-1]["content"] += blocks
             else:
                 messages.append({"role": role, "content": blocks})
-        tools = [
-            {"toolSpec": {"name": name, "description": description, "inputSchema": {"json": {"type": "object", "properties": fields}}}}
-            for name, description, fields in case["tools"]
-        ]
+        tools = [{"toolSpec": definition} for definition in self.definitions(case)]
         asked = {"modelId": self.model, "messages": messages, "toolConfig": {"tools": tools}, **({"system": [{"text": case["system"]}]} if case["system"] else {})}
         if not stream:
             answer = self.client.converse(**asked)

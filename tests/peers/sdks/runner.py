@@ -17,7 +17,7 @@ CASE = {
 
 
 def agent(port):
-    """Runs it over Chat Completions and over Responses, whole and streamed; gives each request's turns and what the library read."""
+    """Runs it over Chat Completions and over Responses, whole and streamed; gives each request's turns and tool, and what the library read."""
     import agents
     import openai
 
@@ -43,10 +43,12 @@ def agent(port):
             one = agents.Agent(name="desk", instructions=CASE["system"], model=model, model_settings=settings, tools=[lookup_order])
             result = asyncio.run(run(client, one, stream))
             turns = list(CASE["turns"])
+            tool = {"name": lookup_order.name, "description": lookup_order.description, "parameters": lookup_order.params_json_schema, "strict": lookup_order.strict_json_schema}
+            tool |= {"type": "function"} if name == "responses" else {}
             for answer in result.raw_responses:
                 text = "".join(part.text for item in answer.output if item.type == "message" for part in item.content)
                 calls = [drivers.said(item.call_id, item.name, json.loads(item.arguments)) for item in answer.output if item.type == "function_call"]
-                yield f"openai-agents {name}", stream, list(turns), drivers.read(text, calls, None, answer.usage.input_tokens, answer.usage.output_tokens)
+                yield f"openai-agents {name}", stream, list(turns), tool, drivers.read(text, calls, None, answer.usage.input_tokens, answer.usage.output_tokens)
                 turns.append({"role": "assistant", "text": text, "calls": calls})
                 turns += [{"role": "tool", "id": call["id"], "text": lookup(call)} for call in calls]
             assert result.final_output == CASE["after"]["content"], result.final_output

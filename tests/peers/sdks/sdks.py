@@ -48,8 +48,9 @@ def main():
                     truth.append({"sdk": driver.name, "case": case["key"], "asked": asked(driver, case, stream), "answered": answered})
                     same(driver, case, stream, answered)
         truth += from_npm(proxy.port, node, out / "cases.json", everything)
-        for name, stream, turns, answered in runner.agent(proxy.port):
-            truth.append({"sdk": name, "case": "agent", "asked": asked(drivers.OpenAiChat, {**runner.CASE, "turns": turns}, stream), "answered": answered})
+        for name, stream, turns, tool, answered in runner.agent(proxy.port):
+            said = {**asked(drivers.OpenAiChat, {**runner.CASE, "turns": turns}, stream), "tools": drivers.offered([tool])}
+            truth.append({"sdk": name, "case": "agent", "asked": said, "answered": answered})
         journaled = list(truth)
         target[0] = "told"
         for driver in drivers.of(which, proxy.port):
@@ -89,7 +90,7 @@ def asked(driver, case, stream):
         "provider": driver.provider,
         "model": driver.model,
         "streamed": stream,
-        "tools": [[name, description] for name, description, _ in case["tools"]],
+        "tools": drivers.offered(driver.definitions(case)),
         "messages": driver.atoms(case),
     }
 
@@ -111,7 +112,7 @@ def agree(journal, truth):
     for entry, row in zip(entries, truth):
         body, where = entry["body"], f"{row['sdk']} {row['case']}: {json.dumps(entry['body'])}"
         names = [tool["function"]["name"] for tool in body.get("tools") or []]
-        assert names == [name for name, _ in row["asked"]["tools"]], where
+        assert names == [name for name, *_ in row["asked"]["tools"]], where
         told = [said["id"] for message in body["messages"] for said in message.get("tool_calls") or []]
         mine = [atom[2] for atom in row["asked"]["messages"] if atom[1] == "call"]
         assert len(told) == len(mine), where
