@@ -1,7 +1,8 @@
 //! `cargo xtask bench attach`: what a breakpoint costs at the address that is chosen for a function, beside the one at its entry.
 //!
 //! In: a name, a file that holds a TLS library, and a command that uses it. Out: nanoseconds of processor time for each hit, both ways,
-//! over what the command takes without breakpoints. Nothing is read at them: the kernel's own events (`uprobe_events` of tracefs), which
+//! over what the command takes without breakpoints, and how far its runs without breakpoints lie apart: what is below that is not told
+//! from nothing, and no ratio is made of it. Nothing is read at them: the kernel's own events (`uprobe_events` of tracefs), which
 //! count, are all that stands there. Rounds are interleaved and medians compared.
 
 use std::fs;
@@ -72,9 +73,18 @@ fn measure(name: &str, file: &Path, command: &[String]) -> io::Result<()> {
         seconds[seconds.len() / 2]
     };
     let hits = |way: usize| taken[way].iter().map(|(_, hits)| *hits).max().unwrap_or(0);
-    let each = |way: usize| (median(way) - median(0)).max(0.0) * 1e9 / hits(way).max(1) as f64;
-    let (entry, chosen) = (each(1), each(2));
-    println!("{name:22} {:>8} {entry:>8.0} {chosen:>8.0} {:>6.2}", hits(2), chosen / entry.max(1.0));
+    let each = |seconds: f64, way: usize| seconds * 1e9 / hits(way).max(1) as f64;
+    let [entry, chosen] = [1, 2].map(|way| each(median(way) - median(0), way));
+    let bare = || taken[0].iter().map(|(seconds, _)| *seconds);
+    let apart = each(bare().fold(0.0, f64::max) - bare().fold(f64::INFINITY, f64::min), 1);
+    let ratio = if places.iter().all(|place| place.chosen == place.entry) {
+        "the entry itself".to_owned()
+    } else if entry <= apart {
+        "lost in noise".to_owned()
+    } else {
+        format!("{}{:.2}", if chosen <= apart { "below " } else { "" }, chosen.max(apart) / entry)
+    };
+    println!("{name:22} {:>8} {entry:>8.0} {chosen:>8.0} {apart:>8.0} {ratio}", hits(2));
     for place in &places {
         println!(
             "    {} at {:#x}, chosen {:+}",

@@ -69,7 +69,7 @@ pub fn run() -> Result<()> {
         ("OpenSSL, static, bare", static_client.clone(), repeat(static_client, &format!("{port} {place}/ca.pem"))),
         ("rustls, bare", rustls_client.clone(), repeat(rustls_client, "")),
     ];
-    println!("{:22} {:>8} {:>8} {:>8} {:>6}", "library", "hits", "entry ns", "ns", "ratio");
+    println!("{:22} {:>8} {:>8} {:>8} {:>8} ratio", "library", "hits", "entry ns", "ns", "noise ns");
     for (name, file, command) in rows {
         let mut cargo = build::cargo()?;
         cargo.args(["run", "--quiet", "--package", "agentward", "--example", "attach", "--", name]).arg(file).args(command);
