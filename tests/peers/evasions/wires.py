@@ -85,9 +85,10 @@ def exactly(connection, length):
     return data
 
 
-def noise_over_tcp():
+def noise(greeting):
+    """A handshake of 32 bytes each way, then ciphertext with its length before it."""
     connection = dial(PORTS["noise"])
-    connection.sendall(os.urandom(32))
+    connection.sendall(greeting)
     exactly(connection, 32)
 
     def act(number):
@@ -95,19 +96,15 @@ def noise_over_tcp():
         connection.sendall(struct.pack(">H", len(data)) + data)
         exactly(connection, struct.unpack(">H", exactly(connection, 2))[0])
     repeat(act)
+
+
+def noise_over_tcp():
+    noise(os.urandom(32))
 
 
 def noise_after_a_banner():
     """Begins with readable words."""
-    connection = dial(PORTS["noise"])
-    connection.sendall(b"HELO mail.example.org, this is".ljust(32))
-    exactly(connection, 32)
-
-    def act(number):
-        data = opaque(request(number))
-        connection.sendall(struct.pack(">H", len(data)) + data)
-        exactly(connection, struct.unpack(">H", exactly(connection, 2))[0])
-    repeat(act)
+    noise(b"HELO mail.example.org, this is".ljust(32))
 
 
 def noise_over_udp():
