@@ -67,12 +67,12 @@ fn bpftrace(folder: &Path) -> Result<u64> {
     resident(beside.pid())
 }
 
-fn mib(bytes: u64) -> f64 {
+pub fn mib(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }
 
 /// Of all parts of a program, what they share divided among them (proc(5), `Pss`): a page is resident once, however many map it.
-fn resident(pid: u32) -> Result<u64> {
+pub fn resident(pid: u32) -> Result<u64> {
     sum(pid, "Pss:")
 }
 

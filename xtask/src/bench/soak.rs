@@ -1,4 +1,5 @@
-//! The whole daemon under steady traffic for as long as one likes: slope of its memory, its peak, what it lost.
+//! The whole daemon under steady traffic for as long as one likes: slope of its memory (all its parts, each page once), its peak, what it
+//! lost.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -7,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-use super::{cpu_seconds, daemon, fresh, status, wait_for};
+use super::memory::{mib, resident};
+use super::{cpu_seconds, daemon, family, fresh, status, wait_for};
 use crate::{build, peers, sh};
 
 #[derive(clap::Args)]
@@ -42,7 +44,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         load.env("STANDIN_URL", format!("https://localhost:{}", port.trim()));
         clients.push(Client::start(load.stdin(Stdio::piped()).stdout(Stdio::piped()))?);
     }
-    let (begun, busy) = (Instant::now(), cpu_seconds(watching.pid())?);
+    let (begun, busy) = (Instant::now(), used(watching.pid())?);
     let end = Duration::from_secs(arguments.minutes * 60);
     let (mut made, mut turns, mut looks, mut due) = (0, 0_u64, Vec::new(), LOOK);
     // Each tenth of a second its part of the requests; one that comes late is not made up for, but counted below.
@@ -57,12 +59,14 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         made += part * CLIENTS;
         if begun.elapsed() >= due {
             due += LOOK;
-            looks.push((begun.elapsed().as_secs_f64(), mib(watching.pid(), "VmRSS")?));
+            looks.push((begun.elapsed().as_secs_f64(), mib(resident(watching.pid())?)));
         }
         std::thread::sleep(Duration::from_millis(100).saturating_sub(turn.elapsed()));
     }
-    let (elapsed, busy) = (begun.elapsed().as_secs_f64(), cpu_seconds(watching.pid())? - busy);
+    let (elapsed, busy) = (begun.elapsed().as_secs_f64(), used(watching.pid())? - busy);
     let after = status(&folder)?;
+    let peak = looks.iter().fold(0.0, |most: f64, (_, now)| most.max(*now));
+    let count = looks.len();
     let settled: Vec<(f64, f64)> = looks.into_iter().filter(|(at, _)| *at >= elapsed * WARM_UP).collect();
     let (first, last) = (settled.first().copied().unwrap_or_default().1, settled.last().copied().unwrap_or_default().1);
     println!(
@@ -72,9 +76,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         after.number("ring_full") + after.number("read_fault")
     );
     println!(
-        "resident memory behind the first quarter: {first:.1} to {last:.1} MiB, slope {:.2} MiB/h; peak of all {:.1} MiB (wanted: 1, 256)",
+        "resident memory behind the first quarter: {first:.1} to {last:.1} MiB, slope {:.2} MiB/h; highest of {} looks {:.1} MiB (wanted: 1, 256)",
         slope(&settled) * 3600.0,
-        mib(watching.pid(), "VmHWM")?
+        count,
+        peak
     );
     drop((watching, clients, standin.stdin.take()));
     ensure!(standin.wait()?.success(), "the stand-in failed");
@@ -117,10 +122,9 @@ impl Drop for Client {
     }
 }
 
-fn mib(pid: u32, name: &str) -> Result<f64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).context("a process has memory")?;
-    Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? / 1024.0)
+/// CPU seconds of all parts of the daemon.
+fn used(pid: u32) -> Result<f64> {
+    family(pid).into_iter().map(cpu_seconds).sum()
 }
 
 /// Of the line with the least squares.
