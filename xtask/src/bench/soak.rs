@@ -22,6 +22,8 @@ pub struct Arguments {
 }
 
 const CLIENTS: u64 = 2;
+/// Each with its part of the requests.
+const TURN: Duration = Duration::from_millis(100);
 /// Between two looks at the memory.
 const LOOK: Duration = Duration::from_secs(5);
 /// Of the time: what fills up at first is no slope.
@@ -46,11 +48,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     }
     let (begun, busy) = (Instant::now(), used(watching.pid())?);
     let end = Duration::from_secs(arguments.minutes * 60);
-    let (mut made, mut turns, mut looks, mut due) = (0, 0_u64, Vec::new(), LOOK);
-    // Each tenth of a second its part of the requests; one that comes late is not made up for, but counted below.
+    let (mut made, mut turns, mut looks, mut due) = (0, 0_u32, Vec::new(), LOOK);
+    // A turn that comes late is made up for by the next.
     while begun.elapsed() < end {
-        let turn = Instant::now();
-        let part = arguments.rate / 10 / CLIENTS;
+        let part = arguments.rate * TURN.as_millis() as u64 / 1000 / CLIENTS;
         // Once a second on fresh connections.
         let plan = if turns % 10 == 0 { "new" } else { "small" };
         turns += 1;
@@ -61,7 +62,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             due += LOOK;
             looks.push((begun.elapsed().as_secs_f64(), mib(resident(watching.pid())?)));
         }
-        std::thread::sleep(Duration::from_millis(100).saturating_sub(turn.elapsed()));
+        std::thread::sleep((TURN * turns).saturating_sub(begun.elapsed()));
     }
     let (elapsed, busy) = (begun.elapsed().as_secs_f64(), used(watching.pid())? - busy);
     let after = status(&folder)?;
