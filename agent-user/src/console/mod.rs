@@ -260,7 +260,7 @@ fn probe_settings(config: &config::Config, scope: Option<Scope>) -> Result<crate
         ring_bytes: config.capture.ring_bytes,
         call_bytes: config.capture.call_bytes,
         empty: config.capture.empty,
-        sheds: true,
+        sheds: Some(config.capture.busy_share),
         programs: config.capture.programs.clone(),
     })
 }

@@ -31,7 +31,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     };
     let config = Config::load(arguments.config.as_deref())?;
     // It takes all the time that it needs.
-    let settings = Settings { sheds: false, ..probe_settings(&config, arguments.scope)? };
+    let settings = Settings { sheds: None, ..probe_settings(&config, arguments.scope)? };
     crate::probes::preflight().map_err(|error| Failure::Host(error.to_string()))?;
     let mut writer = create_recording(output)?;
     let wishes = Wishes::listen()?;

@@ -30,6 +30,7 @@ mod rings;
 mod rounds;
 mod scope;
 mod session;
+mod share;
 mod shed;
 pub mod site;
 mod spots;
@@ -62,8 +63,9 @@ pub struct Settings {
     pub call_bytes: u32,
     /// Programs that do nothing at the same places: what being probed costs by itself.
     pub empty: bool,
-    /// Gives up what the loudest processes say rather than be late for the others.
-    pub sheds: bool,
+    /// Gives up what the loudest processes say rather than be late for the others, or take more than this part of all processors' time on
+    /// a host where none is idle. None for one that takes all the time that it needs.
+    pub sheds: Option<f64>,
     /// Programs, or folders of them, to be ready for before they first run.
     pub programs: Vec<std::path::PathBuf>,
 }

@@ -1,13 +1,14 @@
-//! One process that says more than can be worked through must not hold up the others: while the daemon is late, each process has an
-//! allowance, and what it says beyond is given up, and told as lost.
+//! One process that says more than can be worked through must not hold up the others, and to work it through must not take the time of
+//! those who are watched: while the daemon is late, or takes more than its share of a host without an idle processor, each process has
+//! an allowance, and what it says beyond is given up, and told as lost.
 //!
-//! In: events of the ring in their order. Out: the same, with chunks beyond the allowance turned into losses, and the allowance that
-//! the kernel side is to hold processes to, halved while it is late and raised again when it is not.
+//! In: events of the ring in their order, and what share the daemon took ([`super::share`]). Out: the same events, with chunks beyond the
+//! allowance turned into losses, and the allowance that the kernel side is to hold processes to, cut meanwhile and raised again later.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
-use agent_wire::Account;
+use agent_wire::{Account, WHILE};
 
 use crate::base::LossCause;
 use crate::capture::ring::{Event, What};
@@ -31,12 +32,22 @@ const FIRST: u64 = 256 << 10;
 const LEAST: u64 = 64 << 10;
 const ENOUGH: u64 = 16 << 20;
 
+/// The least for a daemon that is in time and takes too much: about a megabyte a second.
+const CROWDED_LEAST: u64 = 256 << 10;
+
+/// It raises the allowance again below this part of its share.
+const CONTENT: f64 = 0.7;
+
 #[derive(Default)]
 pub(super) struct Shed {
     late_since: Option<u64>,
     turned: u64,
     /// 0: as much as finds room.
     allowance: u64,
+    /// The daemon took about its share of a busy host.
+    crowded: bool,
+    /// Bytes, and since when they were counted.
+    read: (u64, u64),
     accounts: HashMap<u32, Account>,
     /// Chunks and bytes that were given up here; the kernel side counts its own.
     pub(super) given_up: (u64, u64),
@@ -58,7 +69,7 @@ impl Shed {
             }
         } else {
             self.late_since = None;
-            if before > 0 && waited < IN_TIME && now.saturating_sub(self.turned) > RAISE {
+            if before > 0 && !self.crowded && waited < IN_TIME && now.saturating_sub(self.turned) > RAISE {
                 (self.allowance, self.turned) = (before + before / 4, now);
                 if self.allowance > ENOUGH {
                     self.allowance = 0;
@@ -69,9 +80,30 @@ impl Shed {
         (self.allowance != before).then_some(self.allowance)
     }
 
+    /// How many times its share of a busy host the daemon took; gives the allowance when it changes. `now` in ns.
+    pub(super) fn spend(&mut self, taken: f64, now: u64) -> Option<u64> {
+        let (read, since) = std::mem::replace(&mut self.read, (0, now));
+        self.crowded = taken > CONTENT;
+        if taken <= 1.0 {
+            return None;
+        }
+        let before = self.allowance;
+        // As if one had said all of it: it did, or the next look cuts deeper.
+        let said = || (u128::from(read) << WHILE) / u128::from(now.saturating_sub(since).max(1));
+        let (allowed, least) = match before {
+            0 => (u64::try_from(said()).unwrap_or(u64::MAX), CROWDED_LEAST),
+            // What was cut to less because the daemon was late stays so.
+            before => (before, CROWDED_LEAST.min(before)),
+        };
+        self.allowance = ((allowed as f64 / taken) as u64).max(least);
+        self.turned = now;
+        (self.allowance != before).then_some(self.allowance)
+    }
+
     /// What is late was let in before the allowance was what it is now.
     pub(super) fn look(&mut self, event: &mut Event, now: u64) {
         let What::Chunk { object, dir, ref data, .. } = event.what else { return };
+        self.read.0 += data.len() as u64;
         if self.allowance == 0 || now.saturating_sub(event.time) <= LATE {
             return;
         }
@@ -135,5 +167,33 @@ mod tests {
         assert!(three[0] > 100 << 20 && three[1] > 100 << 20 && three[2] == 0, "two are loud: {three:?}");
         let (_, allowance) = lost(&[loud, quiet], |at| if at < SECOND { SECOND } else { 0 });
         assert_eq!(allowance, 0, "in time again");
+    }
+
+    /// One process that says 64 MiB a while, and a daemon that needs so much of its share for each MiB that it reads in a while; gives the
+    /// allowance after each of a hundred looks.
+    fn crowded(share: f64) -> Vec<u64> {
+        const LOOK: u64 = SECOND / 5;
+        let mut shed = Shed::default();
+        let mut seen = Vec::new();
+        for now in (1..=100).map(|look| 10 * SECOND + look * LOOK) {
+            let read = if shed.allowance == 0 { 64 << 20 } else { shed.allowance };
+            shed.read = ((read * LOOK) >> WHILE, now - LOOK);
+            shed.spend(share * read as f64 / f64::from(1 << 20), now);
+            shed.pace(now, now);
+            seen.push(shed.allowance);
+        }
+        seen
+    }
+
+    #[test]
+    fn a_busy_host_is_left_to_those_who_work_on_it() {
+        assert_eq!(crowded(0.01), vec![0; 100], "little is taken: nothing is given up");
+        let settled = crowded(0.4)[5..].to_vec();
+        assert!(settled.iter().all(|allowance| (1 << 20..=5 << 19).contains(allowance)), "about its share: {settled:?}");
+        assert_eq!(crowded(100.0)[99], CROWDED_LEAST, "so much everybody may say");
+        let mut shed = Shed { allowance: LEAST, ..Shed::default() };
+        assert_eq!(shed.spend(10.0, SECOND), None, "late and crowded: the lower allowance stays");
+        shed.spend(0.0, 2 * SECOND);
+        assert_eq!(shed.pace(3 * SECOND, 3 * SECOND), Some(LEAST + LEAST / 4), "an idle processor: raised again");
     }
 }

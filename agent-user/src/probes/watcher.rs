@@ -17,6 +17,7 @@ use super::people::{Change, People};
 use super::rings::Rings;
 use super::scope::{Scope, Selectors};
 use super::session::since_boot;
+use super::share::Share;
 use super::shed::Shed;
 use super::spots::Spots;
 use super::{Settings, StartError, Status};
@@ -62,7 +63,7 @@ pub struct Watcher {
     selectors: Selectors,
     empty: bool,
     /// None for one that takes all the time that it needs.
-    shed: Option<Shed>,
+    shed: Option<(Shed, Share)>,
     drain: Drain,
     facts: Facts,
     events: Events,
@@ -99,7 +100,7 @@ impl Watcher {
             scope: settings.scope,
             selectors: settings.selectors.clone(),
             empty: settings.empty,
-            shed: settings.sheds.then(Shed::default),
+            shed: settings.sheds.map(|part| (Shed::default(), Share::open(part, now))),
             drain: Drain::open(ring, &reader)?,
             facts,
             events: Events::new(boot),
@@ -159,6 +160,11 @@ impl Watcher {
                 self.looked_at = now;
                 self.people.tick(now, self.scope);
             }
+            if let Some((shed, share)) = &mut self.shed
+                && let Some(allowance) = share.taken(now).and_then(|taken| shed.spend(taken, since_boot()))
+            {
+                self.drain.allow(allowance);
+            }
             self.look_for_blind_spots(now);
             self.admit(line);
             out.append(&mut self.passed);
@@ -207,7 +213,7 @@ impl Watcher {
             ("woken", counter::WOKEN),
         ];
         let values = &self.kept.counters;
-        let (shed, shed_bytes) = self.shed.as_ref().map_or((0, 0), |shed| shed.given_up);
+        let (shed, shed_bytes) = self.shed.as_ref().map_or((0, 0), |(shed, _)| shed.given_up);
         let mut agents: Vec<u32> = self.people.agents.iter().copied().collect();
         agents.sort_unstable();
         Status {
@@ -249,7 +255,7 @@ impl Watcher {
             for spot in self.ledger.see(&event, Instant::now(), peer, passed) {
                 self.tell(&spot);
             }
-            if let Some(shed) = &mut self.shed {
+            if let Some((shed, _)) = &mut self.shed {
                 if let Some(allowance) = shed.pace(event.time, now) {
                     self.drain.allow(allowance);
                 }

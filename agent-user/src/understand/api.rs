@@ -57,12 +57,17 @@ pub(super) fn body(headers: &[Header], body: &Body) -> Option<Value> {
 
 /// `a=1&b=x%20y` (WHATWG URL, application/x-www-form-urlencoded).
 pub(super) fn form(text: &str) -> Vec<(Arc<str>, Value)> {
-    let decode = |part: &str| percent_encoding::percent_decode_str(&part.replace('+', " ")).decode_utf8_lossy().into_owned();
+    let decode = |part: &str| -> Arc<str> {
+        if !part.bytes().any(|byte| matches!(byte, b'+' | b'%')) {
+            return part.into();
+        }
+        percent_encoding::percent_decode_str(&part.replace('+', " ")).decode_utf8_lossy().into()
+    };
     let pairs = text.split('&').filter(|pair| !pair.is_empty());
     pairs
         .map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (decode(name).into(), Value::text(decode(value)))
+            (decode(name), Value::text(decode(value)))
         })
         .collect()
 }

@@ -76,6 +76,9 @@ pub struct Capture {
     pub ring_bytes: u32,
     /// Most bytes that are read of one call.
     pub call_bytes: u32,
+    /// Most of all processors' time that is taken while none is idle: more than 0, at most 1. Who says more than can be read in it loses the
+    /// rest, counted.
+    pub busy_share: f64,
     /// For measurements: programs that do nothing stand where the probes would.
     pub empty: bool,
     /// Programs with a TLS library of their own, or folders of them, to be ready for before they first run. Others are read when they
@@ -85,7 +88,7 @@ pub struct Capture {
 
 impl Default for Capture {
     fn default() -> Capture {
-        Capture { ring_bytes: 16 << 20, call_bytes: 4 << 20, empty: false, programs: Vec::new() }
+        Capture { ring_bytes: 16 << 20, call_bytes: 4 << 20, busy_share: 0.05, empty: false, programs: Vec::new() }
     }
 }
 
@@ -168,6 +171,9 @@ impl Config {
         if !ring.is_power_of_two() || ring < 64 << 10 {
             return Err(("ring_bytes", format!("{ring} is not a power of two of at least 65536")));
         }
+        if !(self.capture.busy_share > 0.0 && self.capture.busy_share <= 1.0) {
+            return Err(("busy_share", format!("{} is not more than 0 and at most 1", self.capture.busy_share)));
+        }
         if self.capture.call_bytes < 4 << 10 {
             return Err(("call_bytes", "must be at least 4096".into()));
         }
@@ -219,6 +225,7 @@ mod tests {
             ("scope = \"all\"\n[capture]\nring = 1\n", "3:1: unknown field `ring`"),
             ("scope = \"some\"\n", "1:9: unknown variant `some`"),
             ("scope = \n", "1:"),
+            ("[capture]\nbusy_share = 0.0\n", "2:1: busy_share: 0 is not more than 0"),
             ("[capture]\nring_bytes = 1000\n", "2:1: ring_bytes: 1000 is not a power of two"),
             ("[[sink]]\ntype = \"fax\"\nname = \"a\"\n", "2:8: unknown variant `fax`"),
             ("[[sink]]\ntype = \"stdout\"\nname = \"../a\"\n", "3:1: name: must be of letters"),
