@@ -178,11 +178,14 @@ fn follow(sink: &Path, arguments: &Arguments) -> Result<HashMap<usize, u128>> {
             std::thread::sleep(Duration::from_micros(500));
             continue;
         }
-        quiet = Instant::now();
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos();
         let numbers = text.split("/echo/").skip(1);
         for number in numbers.filter_map(|rest| rest.split(|letter: char| !letter.is_ascii_digit()).next()?.parse().ok()) {
-            seen.entry(number).or_insert(now);
+            // Others that are watched may go on for ever.
+            seen.entry(number).or_insert_with(|| {
+                quiet = Instant::now();
+                now
+            });
         }
     }
     Ok(seen)
