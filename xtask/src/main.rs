@@ -5,6 +5,7 @@
 
 mod bench;
 mod build;
+mod coverage;
 mod demo;
 mod dist;
 mod evasions;
@@ -63,6 +64,8 @@ enum Verb {
     },
     /// Boot other kernels in emulated guests and watch real clients there.
     Vm(vm::Arguments),
+    /// Lines of a stage that its unit tests run.
+    Coverage(coverage::Arguments),
     /// Fuzz the decoders.
     Fuzz(fuzz::Arguments),
     /// Pack what users install: .deb, tarball, sums, bill of materials.
@@ -83,6 +86,7 @@ fn main() -> ExitCode {
         Verb::Evasions(arguments) => evasions::run(&arguments),
         Verb::Short { count } => test::short(count),
         Verb::Vm(arguments) => vm::run(&arguments),
+        Verb::Coverage(arguments) => coverage::run(&arguments),
         Verb::Fuzz(arguments) => fuzz::run(&arguments),
         Verb::Dist(arguments) => dist::run(&arguments),
     };
