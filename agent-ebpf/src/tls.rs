@@ -364,11 +364,24 @@ pub fn gnutls_server_name(context: ProbeContext) -> u32 {
     0
 }
 
-/// `SSL_free`, `SSL_clear`, `gnutls_deinit`: whatever comes after is another connection.
+/// `SSL_free`, `gnutls_deinit`: whatever comes after is another connection.
 #[uprobe]
 pub fn tls_free(context: ProbeContext) -> u32 {
     guard(&context);
     if let Some(object) = context.arg::<u64>(0) {
+        close(object);
+    }
+    0
+}
+
+/// `SSL_clear`: after it comes another connection. OpenSSL calls it itself before each handshake (`state_machine` in
+/// ssl/statem/statem.c), when the socket and the server's name are set already: those it does not clear, either.
+#[uprobe]
+pub fn tls_clear(context: ProbeContext) -> u32 {
+    guard(&context);
+    let Some(object) = context.arg::<u64>(0) else { return 0 };
+    // SAFETY: plain values.
+    if unsafe { CONNECTIONS.get(key(object)) }.is_some_and(|state| state.out + state.inward > 0) {
         close(object);
     }
     0
@@ -383,9 +396,8 @@ pub(crate) fn close(object: u64) {
     if state.fd >= 0 {
         let _ = TLS_SOCKETS.remove(socket(state.fd));
     }
-    if state.out + state.inward > 0 {
-        report(kind::CLOSE, object, &state, 0);
-    }
+    // Also where nothing was said: its socket and its name were told.
+    report(kind::CLOSE, object, &state, 0);
 }
 
 /// The same sites with nothing behind them: the floor that the cost of the others is measured against.

@@ -88,6 +88,9 @@ fn check(case: &Case, scope: &str) {
     compare::check_programs(&ledger, &json_lines(&fs::read_to_string(&file).expect("the recorder wrote it")));
     let exchanges = program::replay(&file, "exchanges", &["--reveal"]);
     compare::check(&ledger, &exchanges, End::Client);
+    for exchange in exchanges.iter().filter(|exchange| ledger.iter().any(|row| row["client"]["pid"] == exchange["pid"])) {
+        assert_eq!(exchange["sni"], "localhost", "the name that the client asks for: {exchange}");
+    }
     eprintln!("{}: {} exchanges made, as many seen, bodies equal", case.name, ledger.len());
 }
 

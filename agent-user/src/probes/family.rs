@@ -61,7 +61,7 @@ const OPENSSL: &[(&str, Program)] = &[
     ("SSL_set_bio", Program::SetBio),
     ("SSL_ctrl", Program::Ctrl),
     ("SSL_free", Program::Free),
-    ("SSL_clear", Program::Free),
+    ("SSL_clear", Program::Clear),
 ];
 
 const GNUTLS: &[(&str, Program)] = &[

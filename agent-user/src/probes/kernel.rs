@@ -34,6 +34,7 @@ pub(super) enum Program {
     Ctrl,
     GnutlsName,
     Free,
+    Clear,
     GoReadEnter,
     GoReadReturn,
     GoWriteEnter,
@@ -46,7 +47,7 @@ pub(super) enum Program {
 }
 
 impl Program {
-    const ALL: [Program; 18] = [
+    const ALL: [Program; 19] = [
         Program::ReadEnter,
         Program::ReadReturn,
         Program::WriteEnter,
@@ -56,6 +57,7 @@ impl Program {
         Program::Ctrl,
         Program::GnutlsName,
         Program::Free,
+        Program::Clear,
         Program::GoReadEnter,
         Program::GoReadReturn,
         Program::GoWriteEnter,
@@ -80,6 +82,7 @@ impl Program {
             Program::Ctrl => "tls_ctrl",
             Program::GnutlsName => "gnutls_server_name",
             Program::Free => "tls_free",
+            Program::Clear => "tls_clear",
             Program::GoReadEnter => "go_read_enter",
             Program::GoReadReturn => "go_read_return",
             Program::GoWriteEnter => "go_write_enter",
