@@ -209,6 +209,8 @@ fn spoil(folder: &Path, total: u64) -> ExitCode {
     std::fs::create_dir_all(folder).expect("the folder can be made");
     let log = folder.join("strace");
     let mut strace = Command::new("strace");
+    // Under cargo it names so many folders that looking for libraries would use up the files that may be opened before the first fault.
+    strace.env_remove("LD_LIBRARY_PATH");
     strace.args(["-f", "-qq", "--seccomp-bpf", "-o"]).arg(&log);
     for (call, error, first, step) in FAULTS {
         strace.args(["-e", &format!("inject={call}:error={error}:when={first}+{step}")]);
