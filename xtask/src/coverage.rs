@@ -53,21 +53,17 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let said: serde_json::Value = serde_json::from_str(&said)?;
     for file in said["data"][0]["files"].as_array().context("llvm-cov lists files")? {
         let name = Path::new(file["filename"].as_str().unwrap_or_default());
-        println!("{:6.2} %  {}", percent(file), name.strip_prefix(&sources).unwrap_or(name).display());
+        println!("{:6.2} %  {}", percent(&file["summary"]), name.strip_prefix(&sources).unwrap_or(name).display());
     }
     let totals = &said["data"][0]["totals"];
-    let lines = &totals["lines"];
-    println!("{:.2} % of {} lines of {} (at least {})", of(lines), lines["count"], arguments.stage, arguments.least);
-    ensure!(of(lines) >= arguments.least, "too few lines are run by tests");
+    let whole = percent(totals);
+    println!("{whole:.2} % of {} lines of {} (at least {})", totals["lines"]["count"], arguments.stage, arguments.least);
+    ensure!(whole >= arguments.least, "too few lines are run by tests");
     Ok(())
 }
 
-fn percent(file: &serde_json::Value) -> f64 {
-    of(&file["summary"]["lines"])
-}
-
-fn of(lines: &serde_json::Value) -> f64 {
-    lines["percent"].as_f64().unwrap_or(0.0)
+fn percent(summary: &serde_json::Value) -> f64 {
+    summary["lines"]["percent"].as_f64().unwrap_or(0.0)
 }
 
 fn executable(message: &str) -> Option<PathBuf> {
@@ -77,9 +73,7 @@ fn executable(message: &str) -> Option<PathBuf> {
 
 /// The folder of LLVM's tools that read what this compiler writes: the formats change with LLVM's major version.
 fn tools() -> Result<PathBuf> {
-    let said = sh::output(Command::new("rustc").arg("-vV"))?;
-    let version = said.lines().find_map(|line| line.strip_prefix("LLVM version: ")).context("rustc names its LLVM")?;
-    let major = version.split('.').next().unwrap_or(version);
+    let major = setup::llvm(&sh::output(sh::command("rustc").arg("-vV"))?)?;
     let folder = PathBuf::from(format!("/usr/lib/llvm-{major}/bin"));
     if !folder.join("llvm-cov").exists() {
         setup::install(&[&format!("llvm-{major}")])?;

@@ -67,9 +67,14 @@ impl Road {
             Road::Nightly => sh::output(sh::command("rustup").args(["run", "nightly", "rustc", "-vV"]))?,
             Road::Debian { rustc } => sh::output(sh::command(rustc).arg("-vV"))?,
         };
-        let line = version.lines().find_map(|line| line.strip_prefix("LLVM version: "));
-        line.and_then(|text| text.split('.').next()?.parse().ok()).context("the compiler does not name its LLVM")
+        llvm(&version)
     }
+}
+
+/// The major version of the LLVM in a compiler that says so of itself (`rustc -vV`).
+pub fn llvm(said: &str) -> Result<u32> {
+    let line = said.lines().find_map(|line| line.strip_prefix("LLVM version: "));
+    line.and_then(|text| text.split('.').next()?.parse().ok()).context("the compiler does not name its LLVM")
 }
 
 /// Flags by which what is built does not say where: the checkout at `root`, its target folder, and cargo's copies of crates get fixed names.

@@ -103,11 +103,11 @@ impl Shed {
     /// What is late was let in before the allowance was what it is now.
     pub(super) fn look(&mut self, event: &mut Event, now: u64) {
         let What::Chunk { object, dir, ref data, .. } = event.what else { return };
-        self.read.0 += data.len() as u64;
+        let bytes = data.len() as u64;
+        self.read.0 += bytes;
         if self.allowance == 0 || now.saturating_sub(event.time) <= LATE {
             return;
         }
-        let bytes = data.len() as u64;
         if !self.accounts.entry(event.tgid).or_default().admits(event.time, bytes, self.allowance) {
             self.given_up.0 += 1;
             self.given_up.1 += bytes;
@@ -169,15 +169,15 @@ mod tests {
         assert_eq!(allowance, 0, "in time again");
     }
 
-    /// One process that says 64 MiB a while, and a daemon that needs so much of its share for each MiB that it reads in a while; gives the
-    /// allowance after each of a hundred looks.
+    /// One process that says 64 MiB a while, and a daemon that needs so much of its share for each MiB that it reads in a while, looked at
+    /// five times a second for twenty seconds; gives the allowance after each look.
     fn crowded(share: f64) -> Vec<u64> {
-        const LOOK: u64 = SECOND / 5;
+        const LOOK: usize = 200_000_000;
         let mut shed = Shed::default();
         let mut seen = Vec::new();
-        for now in (1..=100).map(|look| 10 * SECOND + look * LOOK) {
+        for now in (10 * SECOND..30 * SECOND).step_by(LOOK) {
             let read = if shed.allowance == 0 { 64 << 20 } else { shed.allowance };
-            shed.read = ((read * LOOK) >> WHILE, now - LOOK);
+            shed.read = ((read * LOOK as u64) >> WHILE, now - LOOK as u64);
             shed.spend(share * read as f64 / f64::from(1 << 20), now);
             shed.pace(now, now);
             seen.push(shed.allowance);

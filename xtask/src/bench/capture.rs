@@ -11,7 +11,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 use super::nginx::{Nginx, SIZES};
-use super::{Beside, bpftrace, cpu_seconds, daemon, family, median, status, wait_for};
+use super::{Beside, bpftrace, cpu_seconds, daemon, family_seconds, median, status, wait_for};
 use crate::{build, setup, sh};
 
 #[derive(clap::Args)]
@@ -106,7 +106,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 fn leg(nginx: &Nginx, mode: Mode, beside: Option<&Beside>, folder: &Path, bytes: usize, seconds: u32) -> Result<Leg> {
     let ours = mode == Mode::Agentward;
     let numbers = || if ours { status(folder).map(Some) } else { Ok(None) };
-    let watcher = || beside.map_or(Ok(0.0), |beside| family(beside.pid()).into_iter().map(cpu_seconds).sum());
+    let watcher = || beside.map_or(Ok(0.0), |beside| family_seconds(beside.pid()));
     let (before, spent_before, watched_before) = (numbers()?, cpu_seconds(nginx.worker)?, watcher()?);
     let (requests, rate) = nginx.saturate(bytes, seconds)?;
     let (after, spent, watched) = (numbers()?, cpu_seconds(nginx.worker)?, watcher()?);

@@ -212,6 +212,11 @@ fn cpu_seconds(pid: u32) -> Result<f64> {
     Ok((fields[11].parse::<f64>()? + fields[12].parse::<f64>()?) / 100.0)
 }
 
+/// The same of all parts of a daemon.
+fn family_seconds(pid: u32) -> Result<f64> {
+    family(pid).into_iter().map(cpu_seconds).sum()
+}
+
 /// Waits for something that is bound to come.
 fn wait_for<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> Result<T> {
     let started = Instant::now();

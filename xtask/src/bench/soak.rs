@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use super::memory::{mib, resident};
-use super::{cpu_seconds, daemon, family, fresh, status, wait_for};
+use super::{daemon, family_seconds, fresh, status, wait_for};
 use crate::{build, peers, sh};
 
 #[derive(clap::Args)]
@@ -46,7 +46,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         load.env("STANDIN_URL", format!("https://localhost:{}", port.trim()));
         clients.push(Client::start(load.stdin(Stdio::piped()).stdout(Stdio::piped()))?);
     }
-    let (begun, busy) = (Instant::now(), used(watching.pid())?);
+    let (begun, busy) = (Instant::now(), family_seconds(watching.pid())?);
     let end = Duration::from_secs(arguments.minutes * 60);
     let (mut made, mut turns, mut looks, mut due) = (0, 0_u32, Vec::new(), LOOK);
     // A turn that comes late is made up for by the next.
@@ -64,7 +64,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         }
         std::thread::sleep((TURN * turns).saturating_sub(begun.elapsed()));
     }
-    let (elapsed, busy) = (begun.elapsed().as_secs_f64(), used(watching.pid())? - busy);
+    let (elapsed, busy) = (begun.elapsed().as_secs_f64(), family_seconds(watching.pid())? - busy);
     let after = status(&folder)?;
     let peak = looks.iter().fold(0.0, |most: f64, (_, now)| most.max(*now));
     let count = looks.len();
@@ -121,11 +121,6 @@ impl Drop for Client {
         drop(self.orders.take());
         let _ = self.child.wait();
     }
-}
-
-/// CPU seconds of all parts of the daemon.
-fn used(pid: u32) -> Result<f64> {
-    family(pid).into_iter().map(cpu_seconds).sum()
 }
 
 /// Of the line with the least squares.
